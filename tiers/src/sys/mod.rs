@@ -1,0 +1,3 @@
+//! System calls that no library offers in safe form: the only unsafe code of this crate.
+
+pub mod pidfd;
