@@ -1,24 +1,45 @@
-//! A mount with its server: made usable by [`Mount::new`], served by [`Mount::serve`], ended by a [`Stopper`].
+//! A mount with its server: made by [`Mount::new`], served by [`Mount::serve`], ended by a [`Stopper`] or by an unmount.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::fuse::device::Device;
+use crate::fuse::door::{FuseDoor, Turn};
+use crate::fuse::session::Mounted;
+use crate::message::Store;
+use crate::server::Server;
+use crate::ticket::Effects;
+
+/// The longest message that one write(2) can carry to us whole, at every alignment of the caller's buffer: the kernel
+/// cuts a write at `max_write` less the buffer's offset in its page.
+pub const LARGEST_MESSAGE: usize = MAX_WRITE - PAGE;
+const MAX_WRITE: usize = 1 << 20;
+const PAGE: usize = 4096;
 
 /// What one mount allows at most. Over a limit the one who asks gets an error; nobody else is disturbed.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of one message; longer is EMSGSIZE. At most (and by default) 1,044,480.
+    /// Bytes of one message; longer is EMSGSIZE. At most (and by default) [`LARGEST_MESSAGE`].
     pub message: usize,
-    /// Channels; one more is ENOSPC.
+    /// Channels and directories; one more is ENOSPC.
     pub channels: usize,
     /// Descriptors open at once; one more is EMFILE.
     pub opens: usize,
-    /// Bytes of messages that the server holds for writers in line; more is ENOSPC.
+    /// Bytes of messages that the server holds; more is ENOSPC.
     pub bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { message: 1_044_480, channels: 131_072, opens: 65_536, bytes: 1 << 30 }
+        Limits { message: LARGEST_MESSAGE, channels: 131_072, opens: 65_536, bytes: 1 << 30 }
     }
 }
 
@@ -35,6 +56,7 @@ pub struct Options {
 
 /// Why a directory could not be mounted.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MountError {
     /// The kernel or fusermount3 refused.
     #[error("cannot mount on {dir}: {error}")]
@@ -48,29 +70,131 @@ pub enum MountError {
 
 /// A mounted directory and the server behind it. Dropping it unmounts.
 #[derive(Debug)]
-pub struct Mount;
+pub struct Mount {
+    mounted: Mounted,
+    door: Arc<FuseDoor>,
+    device: Arc<Device>,
+    store: Arc<Store>,
+    threads: usize,
+    bell: Stopper,
+}
 
 /// Ends a mount from another thread.
 #[derive(Debug, Clone)]
-pub struct Stopper;
+pub struct Stopper(Arc<OwnedFd>);
 
 impl Stopper {
+    fn new() -> io::Result<Stopper> {
+        Ok(Stopper(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
+    }
+
     /// Fails everything that waits with ESHUTDOWN and unmounts; [`Mount::serve`] then returns.
-    pub fn stop(&self) {}
+    pub fn stop(&self) {
+        // Only a counter at its maximum refuses, and then it has been rung.
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
 }
 
 impl Mount {
     /// Mounts on `dir` (absolute). When this returns the files are there; they answer once [`Mount::serve`] runs.
+    ///
+    /// # Errors
+    /// [`MountError::Refused`] with what the kernel or fusermount3 says.
     pub fn new(dir: &Path, options: &Options) -> Result<Mount, MountError> {
-        let _ = (dir, options);
-        unimplemented!()
+        let refused = |error| MountError::Refused { dir: dir.to_owned(), error };
+        let mut limits = options.limits.clone();
+        limits.message = limits.message.min(message_limit());
+        let store = Store::new(limits.bytes, MAX_WRITE + PAGE);
+        let mounted = Mounted::new(dir, MAX_WRITE as u32, options.allow_other).map_err(refused)?;
+        let device = mounted.device().map_err(refused)?;
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let server = Arc::new(Mutex::new(Server::new(limits, store.clone(), uid, gid)));
+        let door = Arc::new(FuseDoor::new(server, device.clone(), store.clone()));
+        let bell = Stopper::new().map_err(refused)?;
+        Ok(Mount { mounted, door, device, store, threads: options.threads.max(1), bell })
     }
+
     /// A handle that ends this mount.
     pub fn stopper(&self) -> Stopper {
-        Stopper
+        self.bell.clone()
     }
-    /// Serves until stopped or unmounted.
+
+    /// Serves until stopped or unmounted, then sees to it that everything that waits is answered and the mount point
+    /// is free.
+    ///
+    /// # Errors
+    /// No thread or descriptor to be had, or the mount could not be undone.
     pub fn serve(self) -> io::Result<()> {
-        Ok(())
+        let loops = (0..self.threads).map(|number| self.spawn_loop(number)).collect::<io::Result<Vec<_>>>()?;
+        let waited = self.wait_for_the_end();
+        let ended = self.end(loops);
+        waited.and(ended)
     }
+
+    fn spawn_loop(&self, number: usize) -> io::Result<JoinHandle<()>> {
+        let (door, device, store, bell) =
+            (self.door.clone(), self.device.clone(), self.store.clone(), self.bell.clone());
+        thread::Builder::new().name(format!("fs9-loop-{number}")).spawn(move || {
+            if let Err(error) = run_loop(&door, &device, &store, &bell) {
+                tracing::error!(%error, "cannot read requests");
+            }
+            bell.stop();
+        })
+    }
+
+    /// Waits until somebody stops us, or the mount is gone: a lazy unmount (`umount -l`, `fusermount3 -uz`) takes the
+    /// name away but tells the server nothing as long as files are open.
+    fn wait_for_the_end(&self) -> io::Result<()> {
+        let mounts = File::open("/proc/self/mountinfo")?;
+        loop {
+            let mut fds = [PollFd::new(&*self.bell.0, PollFlags::IN), PollFd::new(&mounts, PollFlags::PRI)];
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            if fds[0].revents().contains(PollFlags::IN) || !self.mounted.is_there() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn end(self, loops: Vec<JoinHandle<()>>) -> io::Result<()> {
+        self.door.server().stop();
+        // Held only from here on: while it is open the mount is busy for others.
+        let root = rustix::fs::open(self.mounted.dir(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let root = root.ok().filter(|_| self.mounted.is_there());
+        let detached = self.mounted.detach();
+        // A loop sleeps in read(2) until a request comes, so each gets one from us. Where the mount was gone before,
+        // nobody can ask; then the loops end when the last of its files is closed, or with the process.
+        self.door.end_by(rustix::thread::gettid().as_raw_nonzero().get() as u32);
+        if let Some(root) = root {
+            for _ in &loops {
+                let _ = rustix::fs::fstatfs(&root);
+            }
+            loops.into_iter().for_each(|running| drop(running.join()));
+        }
+        detached
+    }
+}
+
+fn run_loop(door: &FuseDoor, device: &Device, store: &Arc<Store>, bell: &Stopper) -> io::Result<()> {
+    let mut buffer = store.buffer();
+    let mut fx = Effects::default();
+    let mut patience = crate::fuse::patience::Patience::new();
+    loop {
+        patience.look(device);
+        let Some(len) = device.receive(&mut buffer)? else { return Ok(()) };
+        match door.serve(&mut buffer, len, &mut fx) {
+            Turn::Next => {}
+            Turn::Stop => bell.stop(),
+            Turn::End => return Ok(()),
+        }
+    }
+}
+
+/// [`LARGEST_MESSAGE`], or less where the administrator allows requests of fewer pages.
+fn message_limit() -> usize {
+    let pages = std::fs::read_to_string("/proc/sys/fs/fuse/max_pages_limit");
+    let pages = pages.ok().and_then(|text| text.trim().parse::<usize>().ok()).unwrap_or(MAX_WRITE / PAGE);
+    (pages.saturating_mul(PAGE)).min(MAX_WRITE).saturating_sub(PAGE).max(PAGE)
 }

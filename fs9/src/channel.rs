@@ -1,0 +1,243 @@
+//! A channel of the mount: a queue of one lane, or a pair of two, and who is at its ends.
+
+use std::collections::VecDeque;
+
+use fs9_tiers::channel::{Completion, Lane};
+use fs9_tiers::error::Reason;
+use rustix::io::Errno;
+
+use crate::message::Message;
+use crate::ticket::Ticket;
+use crate::tree::Attr;
+
+/// The number of an open descriptor.
+pub type Handle = usize;
+
+/// What stands in line at a lane.
+#[derive(Debug)]
+pub struct Waiter {
+    /// The descriptor that reads or writes.
+    pub handle: Handle,
+    /// Who is to be answered.
+    pub ticket: Ticket,
+    /// What is asked.
+    pub wish: Wish,
+}
+
+/// What a waiter asks for.
+#[derive(Debug)]
+pub enum Wish {
+    /// At most so many bytes of the next message.
+    Read(usize),
+    /// To be told that so many bytes are written.
+    Write(usize),
+    /// To write lines, one after the other.
+    Lines(Box<Remaining>),
+}
+
+/// A write of lines in progress.
+#[derive(Debug)]
+pub struct Remaining {
+    /// The lines that are not yet in line, each with the bytes of the write that are done once it is sent.
+    pub messages: VecDeque<(Message, usize)>,
+    /// What comes after the last newline.
+    pub tail: Option<Message>,
+    /// Bytes done when the line that now waits is sent.
+    pub next: usize,
+    /// Bytes done.
+    pub done: usize,
+    /// Bytes in all.
+    pub total: usize,
+    /// Stop rather than wait.
+    pub nonblocking: bool,
+}
+
+/// A write that waits for the slot to be free without putting anything into it: the first bytes of a view.
+#[derive(Debug)]
+pub struct Deferred {
+    /// The descriptor that writes.
+    pub handle: Handle,
+    /// Who is to be answered.
+    pub ticket: Ticket,
+    /// What it writes.
+    pub data: Message,
+}
+
+/// The lane of a channel of the mount.
+pub type MountLane = Lane<Message, Waiter>;
+/// What becomes of a waiter.
+pub type Done = Completion<Message, Waiter>;
+
+/// What a channel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Each message to exactly one reader. With `ack` a reader keeps a message only by its next read or fsync(2).
+    Queue {
+        /// Made with `--ack`.
+        ack: bool,
+    },
+    /// Two ends, duplex, one holder each.
+    Pair,
+}
+
+impl Kind {
+    /// The word for it in `status`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Queue { .. } => "queue",
+            Kind::Pair => "pair",
+        }
+    }
+}
+
+/// An end of a pair.
+#[derive(Debug)]
+struct End {
+    attr: Attr,
+    state: Holding,
+}
+
+/// Who is at an end of a pair, in the conversation that is going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holding {
+    /// Nobody has been yet.
+    Free,
+    /// This descriptor.
+    Held(Handle),
+    /// Somebody was.
+    Gone(Reason),
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Channel {
+    kind: Kind,
+    /// A queue's one lane; of a pair the lane that each end writes.
+    lanes: Box<[Line]>,
+    ends: Option<Box<[End; 2]>>,
+    /// Descriptors open on it.
+    pub opens: usize,
+    /// Descriptors that poll it and want to be woken.
+    pub watchers: Vec<Handle>,
+}
+
+/// A lane and the writes that wait for it to be free.
+#[derive(Debug, Default)]
+pub struct Line {
+    /// The lane.
+    pub lane: MountLane,
+    /// The writes of views that wait for it.
+    pub deferred: VecDeque<Deferred>,
+}
+
+/// The names of a pair's ends.
+pub const ENDS: [&str; 2] = ["a", "b"];
+
+impl Channel {
+    /// A queue.
+    pub fn queue(ack: bool) -> Channel {
+        let lanes = Box::new([Line::default()]);
+        Channel { kind: Kind::Queue { ack }, lanes, ends: None, opens: 0, watchers: Vec::new() }
+    }
+
+    /// A pair; both ends start with `attr`.
+    pub fn pair(attr: Attr) -> Channel {
+        let end = || End { attr, state: Holding::Free };
+        let lanes = Box::new([Line::default(), Line::default()]);
+        Channel { kind: Kind::Pair, lanes, ends: Some(Box::new([end(), end()])), opens: 0, watchers: Vec::new() }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The lanes, with the end that writes each (None for a queue's).
+    pub fn lanes(&self) -> impl Iterator<Item = (Option<&'static str>, &MountLane)> {
+        let pair = self.ends.is_some();
+        self.lanes.iter().enumerate().map(move |(index, line)| (pair.then(|| ENDS[index & 1]), &line.lane))
+    }
+
+    /// The lane that `end` reads.
+    pub fn incoming(&mut self, end: Option<usize>) -> &mut Line {
+        &mut self.lanes[Channel::lane_read_by(end)]
+    }
+
+    /// The lane that `end` writes.
+    pub fn outgoing(&mut self, end: Option<usize>) -> &mut Line {
+        &mut self.lanes[end.unwrap_or(0)]
+    }
+
+    /// Both lanes as `end` sees them: what it reads, what it writes.
+    pub fn view_of(&self, end: Option<usize>) -> (&MountLane, &MountLane) {
+        (&self.lanes[Channel::lane_read_by(end)].lane, &self.lanes[end.unwrap_or(0)].lane)
+    }
+
+    fn lane_read_by(end: Option<usize>) -> usize {
+        end.map_or(0, |end| 1 - end)
+    }
+
+    /// Mode, owner and times of an end.
+    pub fn end_attr(&self, end: usize) -> Option<Attr> {
+        self.ends.as_ref().map(|ends| ends[end].attr)
+    }
+
+    /// Mode, owner and times of an end, to change.
+    pub fn end_attr_mut(&mut self, end: usize) -> Option<&mut Attr> {
+        self.ends.as_mut().map(|ends| &mut ends[end].attr)
+    }
+
+    /// The ends that somebody left in this conversation, and why.
+    pub fn left(&self) -> impl Iterator<Item = (&'static str, Reason)> {
+        let ends = self.ends.iter().flat_map(|ends| ends.iter());
+        ENDS.into_iter().zip(ends).filter_map(|(name, end)| match end.state {
+            Holding::Gone(reason) => Some((name, reason)),
+            _ => None,
+        })
+    }
+
+    /// `handle` takes an end of a pair.
+    ///
+    /// An end that was left is free again only once the other is not held either: then a new conversation begins. If the
+    /// other never came, what was sent to it is still there: two `echo` into one end before anybody opens the other
+    /// lose nothing. (If it came, what it did not read was dropped when it left.)
+    ///
+    /// # Errors
+    /// EBUSY when the end is held, or was left and the other end is still held.
+    pub fn take(&mut self, end: usize, handle: Handle) -> Result<(), Errno> {
+        let Some(ends) = &mut self.ends else { return Ok(()) };
+        match (ends[end].state, ends[1 - end].state) {
+            (Holding::Free, _) => {}
+            (Holding::Held(_), _) | (Holding::Gone(_), Holding::Held(_)) => return Err(Errno::BUSY),
+            (Holding::Gone(_), _) => {
+                ends[1 - end].state = Holding::Free;
+                self.lanes.iter_mut().for_each(|line| line.lane.reopen());
+            }
+        }
+        ends[end].state = Holding::Held(handle);
+        Ok(())
+    }
+
+    /// The holder of an end of a pair is gone: the other end reads what was sent and then the end, and writes to
+    /// nobody. Nothing to do for a queue.
+    pub fn leave(&mut self, end: Option<usize>, reason: Reason, out: &mut Vec<Done>) {
+        if let (Some(end), Some(ends)) = (end, &mut self.ends) {
+            ends[end].state = Holding::Gone(reason);
+            self.outgoing(Some(end)).lane.hang_up(reason, out);
+            self.incoming(Some(end)).lane.close(reason, out);
+        }
+    }
+
+    /// Everybody is hung up for `reason`: readers take what is in the slot and come to the end.
+    pub fn hang_up(&mut self, reason: Reason, out: &mut Vec<Done>) {
+        for line in &mut self.lanes {
+            line.lane.hang_up(reason, out);
+        }
+    }
+
+    /// Takes everything out that waits, to be dropped and so answered.
+    pub fn abandon(&mut self) -> Box<[Line]> {
+        let fresh = self.lanes.iter().map(|_| Line::default()).collect();
+        std::mem::replace(&mut self.lanes, fresh)
+    }
+}

@@ -1,0 +1,163 @@
+//! The bytes of one message, counted against the mount's limit while anything holds them.
+
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Spare buffers that are kept for the next large message; more are freed.
+const SPARES: usize = 4;
+
+/// Where message bytes live: an account of how many there are, and a few spare buffers for large ones.
+#[derive(Debug)]
+pub struct Store {
+    used: AtomicUsize,
+    limit: usize,
+    buffer: usize,
+    spares: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Store {
+    /// A store that holds at most `limit` bytes and lends buffers of `buffer` bytes.
+    pub fn new(limit: usize, buffer: usize) -> Arc<Store> {
+        Arc::new(Store { used: AtomicUsize::new(0), limit, buffer, spares: Mutex::new(Vec::new()) })
+    }
+
+    /// A buffer to receive into. It is not counted before it becomes a message.
+    pub fn buffer(&self) -> Vec<u8> {
+        let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| vec![0; self.buffer])
+    }
+
+    /// Bytes that messages hold now.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Room for `bytes` more; None when the limit would be passed.
+    pub fn claim(self: &Arc<Self>, bytes: usize) -> Option<Claim> {
+        let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        Some(Claim { store: self.clone(), bytes })
+    }
+
+    /// A message with a copy of `bytes`; None when the limit would be passed.
+    pub fn copy(self: &Arc<Self>, bytes: &[u8]) -> Option<Message> {
+        let claim = self.claim(bytes.len())?;
+        Some(Message::new(bytes.to_vec(), 0..bytes.len(), claim))
+    }
+
+    /// A message in the `range` of a buffer that was lent here; what lies outside the range is not part of it. None
+    /// when the limit would be passed.
+    pub fn adopt(self: &Arc<Self>, buffer: Vec<u8>, range: Range<usize>) -> Option<Message> {
+        let claim = self.claim(buffer.len())?;
+        Some(Message::new(buffer, range, claim))
+    }
+
+    fn take_back(&self, buffer: Vec<u8>) {
+        if buffer.len() == self.buffer {
+            let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+            if spares.len() < SPARES {
+                spares.push(buffer);
+            }
+        }
+    }
+}
+
+/// Bytes counted in a [`Store`], given back on drop.
+#[derive(Debug)]
+pub struct Claim {
+    store: Arc<Store>,
+    bytes: usize,
+}
+
+impl Claim {
+    /// Adds another claim of the same store to this one.
+    pub fn join(&mut self, mut other: Claim) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.store.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+struct Bytes {
+    buffer: Vec<u8>,
+    range: Range<usize>,
+    claim: Claim,
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.claim.store.take_back(std::mem::take(&mut self.buffer));
+    }
+}
+
+/// One message, or a part of one. Clones share the bytes.
+#[derive(Clone)]
+pub struct Message(Arc<Bytes>);
+
+impl Message {
+    /// The `range` of `buffer`, for which `claim` was made.
+    pub fn new(buffer: Vec<u8>, range: Range<usize>, claim: Claim) -> Message {
+        debug_assert!(range.end <= buffer.len());
+        Message(Arc::new(Bytes { buffer, range, claim }))
+    }
+}
+
+impl Deref for Message {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0.buffer[self.0.range.clone()]
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Message({} bytes)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_counted_while_anything_holds_them() {
+        let store = Store::new(100, 64);
+        let message = store.copy(b"hello").expect("there is room");
+        let clone = message.clone();
+        drop(message);
+        assert_eq!((&*clone, store.used()), (&b"hello"[..], 5));
+        assert!(store.copy(&[0; 96]).is_none(), "96 more are over 100");
+        drop(clone);
+        assert_eq!(store.used(), 0);
+    }
+
+    #[test]
+    fn a_lent_buffer_comes_back_when_its_message_goes() {
+        let store = Store::new(100, 64);
+        let mut buffer = store.buffer();
+        buffer[10..13].copy_from_slice(b"abc");
+        let at = buffer.as_ptr();
+        let message = store.adopt(buffer, 10..13).expect("there is room");
+        assert_eq!((&*message, store.used()), (&b"abc"[..], 64));
+        drop(message);
+        assert_eq!((store.buffer().as_ptr(), store.used()), (at, 0));
+    }
+
+    #[test]
+    fn claims_join() {
+        let store = Store::new(100, 64);
+        let mut claim = store.claim(10).expect("there is room");
+        claim.join(store.claim(20).expect("there is room"));
+        assert_eq!(store.used(), 30);
+        drop(claim);
+        assert_eq!(store.used(), 0);
+    }
+}
