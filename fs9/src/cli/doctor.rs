@@ -1,0 +1,211 @@
+//! `fs9 doctor`: whether this machine can run a mount, and what to do if not.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use rustix::process::{Resource, geteuid, getrlimit};
+
+use super::failure::Quiet;
+use super::output::print;
+use super::shell::shown;
+use crate::Limits;
+use crate::mountpoint::{self, MountInfo, REQUEST_TIMEOUTS, fuse_sysctl};
+
+/// The first kernel with all that the server asks of pidfds.
+const KERNEL: (u32, u32) = (6, 9);
+/// Pages of one request that the default message limit needs.
+const PAGES: u64 = 256;
+const PAGE: u64 = 4096;
+
+/// Check whether this machine can run a mount, and say what to do if not
+///
+/// Prints one line a check. Exit code 0 when fs9 can run here, 1 when not.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Doctor {
+    /// Check this directory as well: can `fs9 up` mount on it
+    dir: Option<PathBuf>,
+}
+
+/// What a check found.
+#[derive(Debug, PartialEq, Eq)]
+enum Finding {
+    Ok(String),
+    /// Works, with a restriction.
+    Note(String),
+    /// Does not work before this is done.
+    Problem(String),
+}
+use Finding::{Note, Ok as Fine, Problem};
+
+impl Doctor {
+    pub fn run(self) -> anyhow::Result<()> {
+        let mut findings = vec![kernel(), device(), helper(), other_users()];
+        findings.extend(REQUEST_TIMEOUTS.map(request_timeout));
+        findings.extend([pages(fuse_sysctl("max_pages_limit")), descriptors()]);
+        findings.extend(mounts());
+        findings.extend(self.dir.as_deref().map(directory));
+        print(findings.iter().map(line).collect::<String>())?;
+        match findings.iter().any(|finding| matches!(finding, Problem(_))) {
+            // The lines above have said it all.
+            true => Err(Quiet.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    match finding {
+        Fine(text) => format!("ok       {text}\n"),
+        Note(text) => format!("note     {text}\n"),
+        Problem(text) => format!("problem  {text}\n"),
+    }
+}
+
+fn kernel() -> Finding {
+    judge_kernel(std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim())
+}
+
+fn judge_kernel(release: &str) -> Finding {
+    let (major, minor) = KERNEL;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(a)), Some(Ok(b))) if (a, b) >= KERNEL => Fine(format!("kernel {release}")),
+        (Some(Ok(_)), Some(Ok(_))) => Problem(format!("kernel {release} is too old: boot {major}.{minor} or later")),
+        _ => Note(format!("kernel {release}: cannot tell whether it is {major}.{minor} or later")),
+    }
+}
+
+fn device() -> Finding {
+    match File::options().read(true).write(true).open("/dev/fuse") {
+        Ok(_) => Fine("/dev/fuse can be opened".into()),
+        Err(error) => Problem(format!("/dev/fuse cannot be opened ({error}): as root, {}", remedy(&error))),
+    }
+}
+
+fn remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "run `chmod 0666 /dev/fuse`",
+        _ => "run `modprobe fuse`; in a container, start it with --device /dev/fuse",
+    }
+}
+
+fn helper() -> Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join("fusermount3")).find(|file| file.is_file());
+    let is_setuid = |file: &Path| file.metadata().is_ok_and(|meta| meta.uid() == 0 && meta.mode() & 0o4000 != 0);
+    match found {
+        _ if geteuid().is_root() => Fine("root mounts without fusermount3".into()),
+        Some(file) if is_setuid(&file) => Fine(format!("{} is setuid root", shown(&file))),
+        Some(file) => {
+            Problem(format!("{0} is not setuid root: as root, run `chown root {0} && chmod 4755 {0}`", shown(&file)))
+        }
+        None => Problem("fusermount3 is not in PATH: install the package fuse3".into()),
+    }
+}
+
+fn other_users() -> Finding {
+    let allowed = |text: String| text.lines().any(|line| line.trim() == "user_allow_other");
+    match std::fs::read_to_string("/etc/fuse.conf").is_ok_and(allowed) {
+        _ if geteuid().is_root() => Fine("root may use `fs9 up --allow-other`".into()),
+        true => Fine("/etc/fuse.conf allows `fs9 up --allow-other`".into()),
+        false => Note("`fs9 up --allow-other` needs the line user_allow_other in /etc/fuse.conf".into()),
+    }
+}
+
+fn request_timeout(name: &'static str) -> Finding {
+    match fuse_sysctl(name) {
+        None => Fine(format!("this kernel has no fs.fuse.{name}")),
+        Some(0) => Fine(format!("fs.fuse.{name} is 0")),
+        Some(seconds) => Problem(mountpoint::Refusal::RequestTimeout { sysctl: name, seconds }.to_string()),
+    }
+}
+
+fn pages(limit: Option<u64>) -> Finding {
+    match limit {
+        Some(pages) if pages < PAGES => {
+            let message = pages.saturating_sub(1) * PAGE;
+            Note(format!(
+                "fs.fuse.max_pages_limit is {pages}, so a message has {message} bytes at most: \
+                 as root, run `sysctl fs.fuse.max_pages_limit={PAGES}` for {}",
+                (PAGES - 1) * PAGE
+            ))
+        }
+        Some(pages) => Fine(format!("fs.fuse.max_pages_limit is {pages}")),
+        None => Fine(format!("messages may have {} bytes", (PAGES - 1) * PAGE)),
+    }
+}
+
+fn descriptors() -> Finding {
+    let wanted = Limits::default().opens as u64;
+    match getrlimit(Resource::Nofile).maximum {
+        Some(limit) if limit < wanted => Note(format!(
+            "the limit of descriptors is {limit}, so fewer than {limit} files of a mount can be open at once: \
+             raise it with `ulimit -Hn` as root, or LimitNOFILE= of systemd, for up to {wanted}"
+        )),
+        Some(limit) => Fine(format!("the limit of descriptors is {limit}")),
+        None => Fine("descriptors have no limit".into()),
+    }
+}
+
+/// Where fs9 is up, and what killed servers have left behind.
+fn mounts() -> Vec<Finding> {
+    let mounts = match mountpoint::fs9_mounts() {
+        Ok(mounts) => mounts,
+        Err(error) => return vec![Problem(format!("/proc/self/mountinfo cannot be read ({error}): mount /proc"))],
+    };
+    let finding = |mount: &MountInfo| {
+        let dir = shown(&mount.point);
+        match mount.is_dead() {
+            true => {
+                Note(format!("the server of {dir} has died: `fs9 down {dir}` cleans it up, `fs9 up {dir}` starts anew"))
+            }
+            false => Fine(format!("fs9 is up on {dir}")),
+        }
+    };
+    mounts.iter().map(finding).collect()
+}
+
+/// Looks without touching: what `prepare` would clean is found before it is asked.
+fn directory(dir: &Path) -> Finding {
+    let place = dir.canonicalize().or_else(|_| mountpoint::locate(dir));
+    let mount = place.and_then(|dir| mountpoint::mounted_at(&dir)).ok().flatten();
+    match mount.filter(MountInfo::is_fs9).map(|mount| mount.is_dead()) {
+        Some(false) => return Fine(format!("{} is a mount that works", shown(dir))),
+        Some(true) => return Note(format!("{} is a mount whose server has died: see above", shown(dir))),
+        None => {}
+    }
+    match mountpoint::prepare(dir) {
+        Ok(prepared) => Fine(format!("`fs9 up` can mount on {}", shown(&prepared.dir))),
+        Err(refusal) => Problem(refusal.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels() {
+        assert!(matches!(judge_kernel("6.9.0"), Fine(_)));
+        assert!(matches!(judge_kernel("6.18.44-fc-v669"), Fine(_)));
+        assert!(matches!(judge_kernel("7.0"), Fine(_)));
+        assert!(matches!(judge_kernel("6.8.12-generic"), Problem(_)));
+        assert!(matches!(judge_kernel("unknown"), Note(_)));
+    }
+
+    #[test]
+    fn fewer_pages_mean_shorter_messages() {
+        assert!(matches!(pages(Some(256)), Fine(_)));
+        assert!(matches!(pages(None), Fine(text) if text.contains("1044480")));
+        assert!(matches!(pages(Some(32)), Note(text) if text.contains("126976 bytes")));
+        assert!(matches!(pages(Some(0)), Note(_)));
+    }
+
+    #[test]
+    fn a_directory_that_is_missing_is_a_problem() {
+        assert!(matches!(directory(Path::new("/nowhere/at/all")), Problem(text) if text.contains("does not exist")));
+    }
+}

@@ -1,0 +1,215 @@
+//! What an error number means here, in words, and what to do about it. The only place that knows.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::shell::{Word, shown};
+
+/// What was being done when the error came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Looking for the mount that a path lies in.
+    Find,
+    /// Opening a channel for sending, or writing to it.
+    Send,
+    /// Opening a channel for receiving, or reading from it.
+    Receive,
+    /// Making a channel.
+    Make,
+    /// Removing one.
+    Remove,
+    /// Reading a directory or a status file.
+    Look,
+    /// Ending the server.
+    Stop,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verb::Find => "find",
+            Verb::Send => "send to",
+            Verb::Receive => "receive from",
+            Verb::Make => "make",
+            Verb::Remove => "remove",
+            Verb::Look => "read",
+            Verb::Stop => "stop",
+        })
+    }
+}
+
+/// The sentence for an error from the system.
+pub fn failed(verb: Verb, path: &Path, error: impl Into<io::Error>) -> anyhow::Error {
+    let error = error.into();
+    match Errno::from_io_error(&error) {
+        Some(errno) => anyhow::Error::msg(explain(verb, path, errno)),
+        None => anyhow::anyhow!("cannot {verb} {}: {error}", shown(path)),
+    }
+}
+
+/// What happened, where, why, and what to do.
+pub fn explain(verb: Verb, path: &Path, errno: Errno) -> String {
+    let place = shown(path);
+    match meaning(verb, path, errno) {
+        Some(meaning) => format!("cannot {verb} {place}: {meaning}"),
+        None => format!("cannot {verb} {place}: {}", io::Error::from(errno)),
+    }
+}
+
+fn meaning(verb: Verb, path: &Path, errno: Errno) -> Option<String> {
+    let word = Word(path);
+    let text = match errno {
+        Errno::MSGSIZE => "the message is longer than this mount takes (EMSGSIZE), and nothing was sent: \
+                           `fs9 status` shows the limit; send it in parts, or send the name of a file"
+            .into(),
+        Errno::AGAIN => not_now(verb).into(),
+        Errno::PIPE => format!(
+            "the other end has hung up (EPIPE), and nothing was sent: `fs9 status {word}` shows why; \
+             open the channel anew when the other side is back"
+        ),
+        Errno::CONNRESET => format!(
+            "the other end was killed or lost (ECONNRESET), and all it had sent was received before: \
+             `fs9 status {word}` shows the reason; open the channel anew when the other side is back"
+        ),
+        Errno::BUSY => format!(
+            "another process holds this end (EBUSY), and an end has one holder: \
+             `fs9 status {word}` shows which; wait until it closes, or use the other end"
+        ),
+        Errno::SHUTDOWN => "the server is stopping (ESHUTDOWN): try again when `fs9 up` has run anew".into(),
+        Errno::ACCESS | Errno::PERM => not_allowed(verb, errno).into(),
+        Errno::EXIST => format!("there is already a file of that name (EEXIST): use it, or `fs9 rm {word}` first"),
+        Errno::NOENT => absent(verb, path),
+        Errno::INVAL => invalid(verb).into(),
+        Errno::NAMETOOLONG => "a name has 255 bytes at most (ENAMETOOLONG): choose a shorter one".into(),
+        Errno::NOSPC => full(verb).into(),
+        Errno::MFILE | Errno::NFILE => "as many descriptors are open as the mount or this system allows (EMFILE): \
+                                        close some, or mount with a higher `fs9 up --max-opens`"
+            .into(),
+        Errno::NOTEMPTY => {
+            format!("the directory is not empty (ENOTEMPTY): `fs9 ls {word}` shows what is in it; remove that first")
+        }
+        Errno::ISDIR => {
+            format!("it is a directory (EISDIR): name a channel in it; of a pair one end, {0}/a or {0}/b", shown(path))
+        }
+        Errno::NOTDIR => "a part of the path is not a directory (ENOTDIR): `fs9 ls` shows what there is".into(),
+        Errno::NOTCONN | Errno::CONNABORTED => "the server behind this mount has died (ENOTCONN): \
+                                                `fs9 up DIR` on the mount point cleans it up and starts anew"
+            .into(),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn not_now(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Receive => "no message is there yet (EAGAIN): try later, or leave --nonblock away to wait",
+        _ => "the last message has not been taken yet (EAGAIN): try later, or leave --nonblock away to wait",
+    }
+}
+
+fn not_allowed(verb: Verb, errno: Errno) -> &'static str {
+    match (verb, errno) {
+        (Verb::Stop, _) => "only the user who mounted it, or root, may do that (EACCES)",
+        (Verb::Make | Verb::Remove, Errno::PERM) => {
+            "this mount does not allow it (EPERM): only channels and directories of your own can be made and removed"
+        }
+        (Verb::Make | Verb::Remove, _) => {
+            "its directory's mode does not let you (EACCES): its owner can chmod it, and a mount is for other users \
+             only with `fs9 up --allow-other`"
+        }
+        _ => {
+            "its mode does not let you (EACCES): its owner can chmod it, and a mount is for other users only with \
+             `fs9 up --allow-other`"
+        }
+    }
+}
+
+fn absent(verb: Verb, path: &Path) -> String {
+    match verb {
+        Verb::Send | Verb::Receive => {
+            format!("there is no such channel (ENOENT): make it with `fs9 new {}`", Word(path))
+        }
+        Verb::Make | Verb::Find => "its directory does not exist (ENOENT): make that first, with mkdir".into(),
+        _ => "there is no such file (ENOENT): `fs9 ls` shows what there is".into(),
+    }
+}
+
+fn invalid(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Make => {
+            "the server does not take the name (EINVAL): a name is UTF-8 of 1 to 255 bytes, without control characters, \
+             and does not end like a view (:line, :whole)"
+        }
+        Verb::Remove => "only channels and directories can be removed (EINVAL): `fs9 ls` shows which names are",
+        _ => "this file does not take that (EINVAL): `fs9 ls` shows which names are channels",
+    }
+}
+
+fn full(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Make => {
+            "the mount has as many channels as it allows (ENOSPC): remove some, or mount with a higher \
+             `fs9 up --max-channels`"
+        }
+        _ => {
+            "the server holds as many bytes for waiting writers as it allows (ENOSPC), and nothing was sent: \
+             try again when readers have caught up"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [Errno; 20] = [
+        Errno::MSGSIZE,
+        Errno::AGAIN,
+        Errno::PIPE,
+        Errno::CONNRESET,
+        Errno::BUSY,
+        Errno::SHUTDOWN,
+        Errno::ACCESS,
+        Errno::PERM,
+        Errno::EXIST,
+        Errno::NOENT,
+        Errno::INVAL,
+        Errno::NAMETOOLONG,
+        Errno::NOSPC,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOTEMPTY,
+        Errno::ISDIR,
+        Errno::NOTDIR,
+        Errno::NOTCONN,
+        Errno::CONNABORTED,
+    ];
+
+    #[test]
+    fn every_error_of_the_contract_has_a_sentence() {
+        for verb in [Verb::Find, Verb::Send, Verb::Receive, Verb::Make, Verb::Remove, Verb::Look, Verb::Stop] {
+            for errno in KNOWN {
+                let meaning = meaning(verb, Path::new("p/jobs"), errno).expect("known");
+                assert!(meaning.contains("(E") && !meaning.contains("  "), "{meaning}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_sentence_names_the_path_and_the_remedy() {
+        let text = explain(Verb::Send, Path::new("p/my jobs"), Errno::NOENT);
+        assert_eq!(
+            text,
+            "cannot send to p/my jobs: there is no such channel (ENOENT): make it with `fs9 new 'p/my jobs'`"
+        );
+    }
+
+    #[test]
+    fn an_unknown_error_keeps_the_system_s_text() {
+        let text = explain(Verb::Look, Path::new("p"), Errno::IO);
+        assert!(text.starts_with("cannot read p: Input/output error"), "{text}");
+    }
+}

@@ -1,0 +1,80 @@
+//! `fs9 ls`: what a directory of a mount holds.
+
+use std::collections::HashMap;
+use std::fs::DirEntry;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::errno::{Verb, failed};
+use super::output::print;
+use super::place::Place;
+use super::report::{Channel, Report};
+use super::shell::shown;
+use super::wait::Wait;
+
+/// List channels and directories: kind, mode, how many wait, name
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// A directory of the mount, or one channel
+    #[arg(default_value = ".")]
+    path: PathBuf,
+}
+
+impl Ls {
+    pub fn run(self) -> anyhow::Result<()> {
+        let place = Place::of(&self.path)?;
+        let report = Report::read(&place, &Wait::new(None)?)?;
+        let channels: HashMap<&Path, &Channel> =
+            report.channels.iter().map(|channel| (Path::new(&channel.name), channel)).collect();
+        if let Some(channel) = channels.get(place.relative.as_path()) {
+            return print(channel_row(&shown(&self.path), channel));
+        }
+        let mut entries = entries(&place)?;
+        entries.sort_by_key(DirEntry::file_name);
+        let rows = entries.iter().map(|entry| row(&place, entry, &channels));
+        print(rows.collect::<anyhow::Result<String>>()?)
+    }
+}
+
+fn entries(place: &Place) -> anyhow::Result<Vec<DirEntry>> {
+    let entries = place.path().read_dir().and_then(Iterator::collect);
+    entries.map_err(|error| failed(Verb::Look, &place.shown, error))
+}
+
+fn row(place: &Place, entry: &DirEntry, channels: &HashMap<&Path, &Channel>) -> anyhow::Result<String> {
+    let name = entry.file_name();
+    match channels.get(place.relative.join(&name).as_path()) {
+        Some(channel) => Ok(channel_row(&name.to_string_lossy(), channel)),
+        None => plain_row(&name.to_string_lossy(), entry).map_err(|error| failed(Verb::Look, &entry.path(), error)),
+    }
+}
+
+fn channel_row(name: &str, channel: &Channel) -> String {
+    let waiting = channel.waiting();
+    let waiting = if waiting == 0 { "-".to_owned() } else { format!("{waiting} waiting") };
+    columns(&channel.full_kind(), &channel.mode, &waiting, name)
+}
+
+fn plain_row(name: &str, entry: &DirEntry) -> std::io::Result<String> {
+    let metadata = entry.metadata()?;
+    let kind = if metadata.is_dir() { "dir" } else { "file" };
+    Ok(columns(kind, &format!("{:04o}", metadata.permissions().mode() & 0o7777), "-", name))
+}
+
+fn columns(kind: &str, mode: &str, waiting: &str, name: &str) -> String {
+    format!("{kind:<11}  {mode}  {waiting:<10}  {name}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_line_up() {
+        let channel = Channel { kind: "queue".into(), ack: true, mode: "0600".into(), ..Channel::default() };
+        assert_eq!(channel_row("jobs", &channel), "queue --ack  0600  -           jobs\n");
+        assert_eq!(columns("pair", "0600", "2 waiting", "chat"), "pair         0600  2 waiting   chat\n");
+    }
+}

@@ -1,0 +1,128 @@
+//! The command line. Every command that takes a path works through the mounted files: there is no private door.
+//!
+//! One file a command; what they share is one file a noun: [`place`] (a path in a mount), [`peer`] (one descriptor),
+//! [`wait`] (a call that may block), [`report`] (status.json), [`errno`] (what an error means), [`output`] (stdout).
+
+mod call;
+mod channel;
+mod completions;
+mod doctor;
+mod down;
+mod errno;
+mod events;
+mod failure;
+mod ls;
+mod man;
+mod message;
+mod output;
+mod peer;
+mod place;
+mod recv;
+mod report;
+mod send;
+mod shell;
+mod status;
+mod up;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Channels as files: write(2) sends a message, read(2) receives one
+///
+/// `fs9 up DIR` turns an empty directory into a place where any program can make
+/// channels and talk through them with nothing but files. The other commands are a
+/// comfort: all they do goes through those files.
+#[derive(Debug, Parser)]
+#[command(name = "fs9", version, verbatim_doc_comment, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 124 timed out.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Up),
+    Down(down::Down),
+    New(channel::New),
+    Rm(channel::Rm),
+    Ls(ls::Ls),
+    Status(status::Status),
+    Events(events::Events),
+    Send(send::Send),
+    Recv(recv::Recv),
+    Call(call::Call),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Command::Up(command) => command.run(),
+            Command::Down(command) => command.run(),
+            Command::New(command) => command.run(),
+            Command::Rm(command) => command.run(),
+            Command::Ls(command) => command.run(),
+            Command::Status(command) => command.run(),
+            Command::Events(command) => command.run(),
+            Command::Send(command) => command.run(),
+            Command::Recv(command) => command.run(),
+            Command::Call(command) => command.run(),
+            Command::Doctor(command) => command.run(),
+            Command::Completions(command) => command.run(),
+            Command::Man(command) => command.run(),
+        }
+    }
+}
+
+/// Runs the `fs9` command with this process's arguments.
+pub fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn refused(line: &str) -> bool {
+        Cli::try_parse_from(line.split(' ')).is_err()
+    }
+
+    #[test]
+    fn the_parser_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn limits_are_checked_before_anything_runs() {
+        for line in [
+            "fs9 up /p --threads 0",
+            "fs9 up /p --threads 65",
+            "fs9 up /p --limit 0",
+            "fs9 up /p --limit 1044481",
+            "fs9 up /p --max-channels 0",
+            "fs9 up /p --max-opens 0",
+            "fs9 recv p -t 0",
+            "fs9 recv p -t -1",
+            "fs9 recv p -t nan",
+            "fs9 recv p -n 0",
+            "fs9 recv p -n 2 --follow",
+            "fs9 new --pair --ack p",
+            "fs9 man nonsense",
+        ] {
+            assert!(refused(line), "{line}");
+        }
+        assert!(!refused("fs9 up /p --threads 64 --limit 1044480 --max-channels 1 --max-opens 1 -f --allow-other"));
+        assert!(!refused("fs9 recv p -t 0.25 -n 3"));
+    }
+}

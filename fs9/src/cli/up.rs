@@ -1,0 +1,173 @@
+//! `fs9 up`: turns a directory into a mount.
+//!
+//! Without `-f` it starts itself again in the background with a hidden flag. The two speak over the child's standard
+//! output: whatever the child prints is passed on, up to the line `ready`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::failure::Quiet;
+use super::output::print;
+use super::shell::{Word, shown};
+use crate::mountpoint::{Prepared, prepare};
+use crate::{LARGEST_MESSAGE, Limits, Mount, Options, Stopper};
+
+/// The flag by which a server in the background is told what it is.
+const IN_BACKGROUND: &str = "--ready-on-stdout";
+/// The line that ends the child's part of the output.
+const READY: &str = "ready";
+
+/// Mount a directory: every peer in it is a file
+///
+/// DIR must exist and be empty. Returns when the mount is usable and its server
+/// runs in the background. A mount that a killed server has left behind on DIR is
+/// cleaned up first.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Up {
+    /// The directory to mount on
+    dir: PathBuf,
+    /// Stay in the foreground until SIGINT or SIGTERM; RUST_LOG=fs9=debug shows what happens
+    #[arg(short, long)]
+    foreground: bool,
+    /// Let other users in, as far as the mode bits of each file allow
+    #[arg(long)]
+    allow_other: bool,
+    /// Threads that serve requests, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
+    threads: usize,
+    /// Bytes of one message at most, up to 1044480
+    #[arg(long = "limit", value_name = "BYTES", default_value_t = Limits::default().message)]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=LARGEST_MESSAGE as u64))]
+    limit: usize,
+    /// Channels at most
+    #[arg(long, value_name = "N", default_value_t = Limits::default().channels)]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    max_channels: usize,
+    /// Descriptors open at once at most
+    #[arg(long, value_name = "N", default_value_t = Limits::default().opens)]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    max_opens: usize,
+    /// Serve in the background: say `ready` on standard output, then nothing more
+    #[arg(long = "ready-on-stdout", hide = true)]
+    in_background: bool,
+}
+
+impl Up {
+    pub fn run(self) -> anyhow::Result<()> {
+        if self.foreground || self.in_background { self.serve() } else { start() }
+    }
+
+    fn serve(&self) -> anyhow::Result<()> {
+        if self.in_background {
+            // Out of the terminal's reach. It only fails for a leader of a group, which the child just started is not.
+            let _ = rustix::process::setsid();
+        }
+        log_to_stderr();
+        raise_descriptor_limit();
+        // From here on a signal is kept until the mount can be ended cleanly.
+        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
+        let Prepared { dir, cleaned, .. } = prepare(&self.dir)?;
+        let mount = Mount::new(&dir, &self.options())?;
+        stop_on(signals, mount.stopper())?;
+        print(greeting(&dir, cleaned))?;
+        if self.in_background {
+            retire().context("cannot go into the background")?;
+        }
+        mount.serve().with_context(|| format!("serving {} ended", shown(&dir)))
+    }
+
+    fn options(&self) -> Options {
+        let limits =
+            Limits { message: self.limit, channels: self.max_channels, opens: self.max_opens, ..Limits::default() };
+        Options { allow_other: self.allow_other, threads: self.threads, limits }
+    }
+}
+
+/// Starts the server in the background with the same arguments, and returns when it is ready.
+fn start() -> anyhow::Result<()> {
+    let this = std::env::current_exe().context("cannot find the fs9 program itself")?;
+    let mut server = Command::new(this)
+        .arg0("fs9")
+        .args(["up", IN_BACKGROUND])
+        .args(std::env::args_os().skip(2))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the server")?;
+    let output = server.stdout.take().context("the server has no output")?;
+    for line in BufReader::new(output).lines() {
+        match line.context("cannot hear the server")? {
+            line if line == READY => return Ok(()),
+            line => print(line + "\n")?,
+        }
+    }
+    let status = server.wait().context("cannot hear the server")?;
+    // With an exit code it has said why on the same stderr.
+    if status.code().is_some() { Err(Quiet.into()) } else { bail!("the server ended before it was ready: {status}") }
+}
+
+/// Tells the parent that the mount is usable, and lets go of everything that was the parent's.
+fn retire() -> anyhow::Result<()> {
+    std::env::set_current_dir("/")?;
+    print(format!("{READY}\n"))?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
+}
+
+fn stop_on(mut signals: Signals, stopper: Stopper) -> anyhow::Result<()> {
+    let listen = move || signals.forever().for_each(|_| stopper.stop());
+    std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot handle signals")?;
+    Ok(())
+}
+
+/// RUST_LOG chooses what is logged; without it, nothing.
+fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Every open file costs the server a descriptor. A limit that cannot be raised only means fewer of them.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+fn greeting(dir: &Path, cleaned: bool) -> String {
+    let cleaned = if cleaned { "cleaned up the mount of an earlier server that had died\n" } else { "" };
+    let (shown, root, jobs, readme) = (shown(dir), Word(dir), dir.join("jobs"), dir.join("README"));
+    let (jobs, readme) = (Word(&jobs), Word(&readme));
+    format!(
+        "{cleaned}fs9 is up on {shown}\n\
+         \x20 send:     echo hello > {jobs}\n\
+         \x20 receive:  head -n1 {jobs}\n\
+         \x20 look:     fs9 status {root}   (more in {readme})\n\
+         \x20 end:      fs9 down {root}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_can_be_copied_into_a_shell() {
+        let text = greeting(Path::new("/my p"), true);
+        assert!(text.starts_with("cleaned up"), "{text}");
+        assert!(text.contains("\n  receive:  head -n1 '/my p/jobs'\n"), "{text}");
+        assert!(greeting(Path::new("/p"), false).starts_with("fs9 is up on /p\n"));
+    }
+}
