@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use fs9_tiers::channel::{Completion, Lane};
+use fs9_tiers::channel::{Completion, Lane, Until};
 use fs9_tiers::error::Reason;
 use rustix::io::Errno;
 
@@ -50,6 +50,8 @@ pub struct Remaining {
     pub total: usize,
     /// Stop rather than wait.
     pub nonblocking: bool,
+    /// When each line is sent.
+    pub until: Until,
 }
 
 /// A write that waits for the slot to be free without putting anything into it: the first bytes of a view.
@@ -226,6 +228,11 @@ impl Channel {
             self.outgoing(Some(end)).lane.hang_up(reason, out);
             self.incoming(Some(end)).lane.close(reason, out);
         }
+    }
+
+    /// Whether somebody holds an end of this pair.
+    pub fn is_held(&self) -> bool {
+        self.ends.iter().flat_map(|ends| ends.iter()).any(|end| matches!(end.state, Holding::Held(_)))
     }
 
     /// Everybody is hung up for `reason`: readers take what is in the slot and come to the end.

@@ -90,8 +90,9 @@ impl Log {
         if missed > 0 {
             let event =
                 Event { time: seconds(SystemTime::now()), event: "missed", count: Some(missed), ..Event::default() };
+            let line = line(&event, store)?;
             *cursor = self.first;
-            return line(&event, store);
+            return Some(line);
         }
         let line = self.lines.get((*cursor - self.first) as usize)?;
         *cursor += 1;

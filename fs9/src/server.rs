@@ -171,6 +171,11 @@ impl Server {
             }
         }
         self.parked.clear();
+        for (_, open) in &mut self.open {
+            if let Open::Peer(peer) = open {
+                peer.abandon();
+            }
+        }
     }
 
     /// Whether [`Server::stop`] was called or `stop` written to `ctl`.
@@ -466,6 +471,9 @@ impl Server {
         if channel.kind() != Kind::Pair {
             // Anybody may come to a queue at any time: there is no conversation to end.
             return Err(Errno::INVAL);
+        }
+        if !channel.is_held() {
+            return Ok(()); // nobody talks, and whoever comes next should be able to
         }
         channel.hang_up(Reason::HungUp, &mut done);
         self.report(Event { event: "hungup", ..Event::default() }, file.node, None, fx);

@@ -209,17 +209,26 @@ impl Tree {
     /// All channels in the tree with their paths, in the order of the names.
     pub fn channels(&self) -> Vec<(String, NodeId, &Node, &Channel)> {
         let mut all = Vec::new();
-        let mut open: Vec<(String, _)> = self.children(ROOT).map(|names| (String::new(), names)).into_iter().collect();
-        // A stack instead of recursion: directories can be nested deeper than a thread's stack is.
-        while let Some((prefix, names)) = open.last_mut() {
+        // A stack instead of recursion, and one prefix that grows and shrinks instead of one a level: directories can be
+        // nested deeper than a thread's stack is.
+        let mut prefix = String::new();
+        let mut open: Vec<_> = self.children(ROOT).map(|names| (0, names)).into_iter().collect();
+        while let Some((outside, names)) = open.last_mut() {
             let Some((name, id)) = names.next() else {
+                prefix.truncate(*outside);
                 open.pop();
                 continue;
             };
-            let path = format!("{prefix}{name}");
             match self.node(*id) {
-                Ok(node @ Node { body: Body::Channel(channel), .. }) => all.push((path, *id, node, &**channel)),
-                _ => open.extend(self.children(*id).map(|names| (path + "/", names))),
+                Ok(node @ Node { body: Body::Channel(channel), .. }) => {
+                    all.push((format!("{prefix}{name}"), *id, node, &**channel));
+                }
+                _ => {
+                    let outside = prefix.len();
+                    prefix.push_str(name);
+                    prefix.push('/');
+                    open.extend(self.children(*id).map(|names| (outside, names)));
+                }
             }
         }
         all
@@ -308,20 +317,9 @@ impl Tree {
     pub fn stat(&self, file: File) -> Result<Stat, Errno> {
         let node = self.node(file.node)?;
         let directory = file.part == Part::Own && node.is_directory();
-        let subdirectories = match &node.body {
-            Body::Directory(children) if directory => {
-                // Counting 100,000 children to tell how many are directories is not worth it: 1 means "not counted"
-                // to find(1), as on btrfs.
-                if children.is_empty() { 2 } else { 1 }
-            }
-            _ => 1,
-        };
-        Ok(Stat {
-            ino: file.ino(),
-            directory,
-            nlink: if node.removed { 0 } else { subdirectories },
-            attr: node.attr_of(file),
-        })
+        // 1 also for directories, where it means "not counted" to find(1), as on btrfs.
+        let nlink = if node.removed { 0 } else { 1 };
+        Ok(Stat { ino: file.ino(), directory, nlink, attr: node.attr_of(file) })
     }
 
     /// Makes a node called `name` in `dir`.
@@ -409,9 +407,11 @@ impl Tree {
         let Body::Directory(children) = &mut self.node_mut(new_dir.node)?.body else { return Err(Errno::PERM) };
         children.insert(new_name.into(), file.node);
         self.take_out(dir.node, old_name);
+        let now = SystemTime::now();
+        self.node_mut(new_dir.node)?.attr.mtime = now;
         let node = self.node_mut(file.node)?;
         (node.name, node.parent) = (new_name.into(), new_dir.node);
-        node.attr.ctime = SystemTime::now();
+        node.attr.ctime = now;
         Ok(())
     }
 

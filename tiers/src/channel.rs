@@ -191,10 +191,13 @@ impl<M, T> Lane<M, T> {
     }
 
     /// The writing side is gone. Writers in line are broken; readers take what is in the slot and then come to the end.
+    /// Of several hang-ups the first stands: a reader that has come to the end stays there.
     pub fn hang_up(&mut self, reason: Reason, out: &mut Vec<Completion<M, T>>) {
         self.break_writers(out);
-        self.loss_untold = reason.is_loss();
-        self.hung_up = Some(reason);
+        if self.hung_up.is_none() {
+            self.loss_untold = reason.is_loss();
+            self.hung_up = Some(reason);
+        }
         self.settle(out);
     }
 

@@ -1,6 +1,6 @@
 //! Requests of the kernel as verbs of the server. Only translates: what a verb means is the server's.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,14 +13,15 @@ use super::abi::{
     StatfsOut,
 };
 use super::device::Device;
+use super::inode::Inodes;
 use super::node::{file_of, node_id};
 use crate::message::Store;
 use crate::server::{Caller, Data, Flags, Opened, Server};
 use crate::ticket::{Effects, Ticket};
-use crate::tree::{Attr, File, Stat};
+use crate::tree::{Attr, File, Part, Stat};
 use crate::view::View;
 
-/// Seconds for which the kernel may remember what stat(2) shows. Names it may not remember at all: see `node`.
+/// Seconds for which the kernel may remember what stat(2) shows. Names it may not remember at all: see `inode`.
 const ATTR_VALID: u64 = 1;
 
 /// The unit in which stdio and others read and write: larger than a page, so that fewer of them cut their messages.
@@ -49,7 +50,7 @@ pub struct FuseDoor {
     server: Arc<Mutex<Server>>,
     device: Arc<Device>,
     store: Arc<Store>,
-    serial: AtomicU64,
+    inodes: Mutex<Inodes>,
     /// The thread whose request ends a loop; 0 while the mount is to go on.
     ender: AtomicU32,
 }
@@ -60,7 +61,7 @@ type Replied = Result<(), Errno>;
 impl FuseDoor {
     /// The door of `device` to `server`.
     pub fn new(server: Arc<Mutex<Server>>, device: Arc<Device>, store: Arc<Store>) -> FuseDoor {
-        FuseDoor { server, device, store, serial: AtomicU64::new(0), ender: AtomicU32::new(0) }
+        FuseDoor { server, device, store, inodes: Mutex::default(), ender: AtomicU32::new(0) }
     }
 
     /// From now on each request of thread `tid` ends the loop that gets it.
@@ -72,6 +73,10 @@ impl FuseDoor {
     pub fn server(&self) -> MutexGuard<'_, Server> {
         // A verb that panicked was a bug; the state it left is whole, since completions are answered on drop.
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inodes(&self) -> MutexGuard<'_, Inodes> {
+        self.inodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Serves the request in the first `len` bytes of `buffer`, which is another one afterwards if a message kept it.
@@ -135,11 +140,12 @@ impl FuseDoor {
             }
             Operation::Lookup { name } => {
                 let (file, view, stat) = self.server().walk(file()?, name)?;
-                device.reply(unique, &self.entry(file, view, &stat));
+                device.reply(unique, &self.entry(file, view, &stat, caller));
             }
             Operation::Open { flags } | Operation::Opendir { flags } => {
                 let (file, view) = file_of(header.nodeid).ok_or(Errno::STALE)?;
                 let opened = self.server().open(file, view, flags_of(flags), caller, fx)?;
+                self.inodes().open(header.nodeid);
                 device.reply(unique, &open_out(opened, view));
             }
             Operation::Create { flags, name, .. } => {
@@ -157,7 +163,7 @@ impl FuseDoor {
                 let mut server = self.server();
                 let made = server.make_directory(file()?, name, mode, caller)?;
                 let stat = server.stat(made)?;
-                device.reply(unique, &self.entry(made, View::Plain, &stat));
+                device.reply(unique, &self.entry(made, View::Plain, &stat, caller));
             }
             Operation::Unlink { name } => {
                 self.server().remove(file()?, name, false, fx)?;
@@ -186,6 +192,7 @@ impl FuseDoor {
             }
             Operation::Release { fh } | Operation::Releasedir { fh } => {
                 self.server().clunk(fh as usize, fx);
+                self.inodes().release(header.nodeid);
                 device.done(unique);
             }
             Operation::Flush { fh } => {
@@ -212,7 +219,11 @@ impl FuseDoor {
             Operation::Interrupt { unique } => self.server().interrupt(unique, fx),
             Operation::Statfs => device.reply(unique, &self.statfs()),
             Operation::Fsyncdir | Operation::Access { .. } | Operation::Destroy => device.done(unique),
-            Operation::Forget { .. } | Operation::BatchForget { .. } => {} // nothing is remembered, see `node`
+            Operation::Forget { .. } => self.inodes().forget(header.nodeid),
+            Operation::BatchForget { forgets } => {
+                let mut inodes = self.inodes();
+                forgets.iter().for_each(|forget| inodes.forget(forget.nodeid.get()));
+            }
             Operation::Symlink | Operation::Link => return Err(Errno::PERM),
             Operation::Readlink => return Err(Errno::INVAL),
             // Told once, the kernel answers these itself (with EOPNOTSUPP for attributes) and asks no more.
@@ -236,14 +247,15 @@ impl FuseDoor {
             made => made?,
         };
         let opened = server.open(file, view, flags_of(flags), caller, fx)?;
-        let entry = self.entry(file, view, &server.stat(file)?);
+        let entry = self.entry(file, view, &server.stat(file)?, caller);
+        self.inodes().open(entry.nodeid);
         Ok(CreateOut { entry, open: open_out(opened, view) })
     }
 
     fn make_queue(&self, dir: File, name: &[u8], caller: Caller, fx: &mut Effects) -> Result<EntryOut, Errno> {
         let mut server = self.server();
         let (file, view) = server.make_queue(dir, name, 0o600, caller, fx)?;
-        Ok(self.entry(file, view, &server.stat(file)?))
+        Ok(self.entry(file, view, &server.stat(file)?, caller))
     }
 
     fn set_attr(&self, file: File, change: &abi::Setattr) -> Result<Stat, Errno> {
@@ -296,10 +308,11 @@ impl FuseDoor {
         StatfsOut { files: limit as u64, ffree: free, bsize: BLOCK, namelen: 255, frsize: 4096, ..Default::default() }
     }
 
-    fn entry(&self, file: File, view: View, stat: &Stat) -> EntryOut {
-        let peer = !stat.directory && (file.part == crate::tree::Part::Own || file.part.end().is_some());
-        let serial = if peer { self.serial.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
-        entry_out(node_id(file, view, serial), stat)
+    fn entry(&self, file: File, view: View, stat: &Stat, caller: Caller) -> EntryOut {
+        // Only a write to a peer can wait; directories and texts are each one inode for everybody.
+        let peer = !stat.directory && (file.part == Part::Own || file.part.end().is_some());
+        let nodeid = if peer { self.inodes().look_up(file, view, caller.tid) } else { node_id(file, view, 0) };
+        entry_out(nodeid, stat)
     }
 }
 

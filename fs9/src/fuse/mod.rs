@@ -3,6 +3,7 @@
 pub mod abi;
 pub(crate) mod device;
 pub(crate) mod door;
+mod inode;
 mod node;
 pub(crate) mod patience;
 pub(crate) mod session;

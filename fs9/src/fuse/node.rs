@@ -1,9 +1,5 @@
-//! Node ids: how the kernel names a file to us.
-//!
-//! The id says everything by itself, so there is no table of what the kernel remembers, and FORGET has nothing to do.
-//! A peer gets a fresh id at each LOOKUP (a serial number is part of it): every opener has an inode of its own in the
-//! kernel, because a write(2) that waits holds its inode's lock, and whoever else came to that lock (a second writer,
-//! chmod, rm) would wait where no signal reaches it. Directories and texts always have the same id.
+//! Node ids: how the kernel names a file to us. The id says everything by itself: node, part, view, and a serial number
+//! that makes one inode of a file different from another (see `inode`).
 
 use crate::tree::{File, Part, ROOT, Tree};
 use crate::view::View;
@@ -13,11 +9,14 @@ const PART_BITS: u32 = 3;
 const VIEW_BITS: u32 = 2;
 const SERIAL_SHIFT: u32 = NODE_BITS + PART_BITS + VIEW_BITS;
 
+/// How many serial numbers there are. When they begin again the inodes of that many LOOKUPs ago are long forgotten.
+pub const SERIALS: u64 = 1 << (64 - SERIAL_SHIFT);
+
 const VIEWS: [View; 3] = [View::Plain, View::Line, View::Whole];
 
 const _: () = assert!(Tree::LAST < 1 << NODE_BITS && Part::ALL.len() <= 1 << PART_BITS && ROOT == 1);
 
-/// The id of a file under a view, for the `serial`th to ask.
+/// The id of a file under a view.
 pub fn node_id(file: File, view: View, serial: u64) -> u64 {
     let view = VIEWS.iter().position(|v| *v == view).unwrap_or(0) as u64;
     file.node | file.part.index() << NODE_BITS | view << (NODE_BITS + PART_BITS) | serial << SERIAL_SHIFT
@@ -28,6 +27,11 @@ pub fn file_of(id: u64) -> Option<(File, View)> {
     let part = Part::ALL.get((id >> NODE_BITS) as usize & ((1 << PART_BITS) - 1))?;
     let view = VIEWS.get((id >> (NODE_BITS + PART_BITS)) as usize & ((1 << VIEW_BITS) - 1))?;
     Some((File { node: id & Tree::LAST, part: *part }, *view))
+}
+
+/// An id without its serial number, and that.
+pub fn serial_of(id: u64) -> (u64, u64) {
+    (id & ((1 << SERIAL_SHIFT) - 1), id >> SERIAL_SHIFT)
 }
 
 #[cfg(test)]
@@ -41,6 +45,7 @@ mod tests {
                 for (node, serial) in [(1, 0), (77, 1), (Tree::LAST, 0x3f_ffff)] {
                     let file = File { node, part };
                     assert_eq!(file_of(node_id(file, view, serial)), Some((file, view)));
+                    assert_eq!(serial_of(node_id(file, view, serial)), (node_id(file, view, 0), serial));
                 }
             }
         }

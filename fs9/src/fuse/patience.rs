@@ -48,7 +48,8 @@ impl Patience {
             if start.elapsed() >= LOOK {
                 break;
             }
-            std::hint::spin_loop();
+            // Whoever we wait for may be waiting for this processor.
+            rustix::thread::sched_yield();
         }
         self.misses += 1;
         self.sleeps = 1u32.checked_shl(self.misses).unwrap_or(SLEEPS).min(SLEEPS);

@@ -9,7 +9,7 @@ use fs9_tiers::holder::Holder;
 use rustix::io::Errno;
 
 use super::{Answered, Caller, Data, Flags, Open, Opened, Parked, Server, ready};
-use crate::channel::{Deferred, Done, Handle, Kind, Remaining, Waiter, Wish};
+use crate::channel::{Deferred, Done, Handle, Kind, MountLane, Remaining, Waiter, Wish};
 use crate::events::Event;
 use crate::message::Message;
 use crate::ticket::{Answer, Effects, Ticket};
@@ -94,6 +94,11 @@ impl Peer {
         self.held.is_some()
     }
 
+    /// Whether it has not seen all of the message it holds.
+    fn has_rest(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.seen < held.text.len())
+    }
+
     /// How it was opened: r, w or rw.
     pub fn access(&self) -> &'static str {
         match (self.flags.read, self.flags.write) {
@@ -114,6 +119,13 @@ impl Peer {
     /// Why the descriptor was released.
     fn ending(&self) -> Reason {
         if self.closed { Reason::Closed } else { self.holder.ending() }
+    }
+
+    /// Lets go of everything: the server is stopped and the channel's account closed.
+    pub fn abandon(&mut self) {
+        self.held = None;
+        self.unsent.clear();
+        self.parked = 0;
     }
 
     /// Reads on from the message in hand.
@@ -137,12 +149,10 @@ impl Server {
     ) -> Answered<Opened> {
         let holder = self.holder(caller.tid)?;
         let end = file.part.end();
-        let next = self.open.vacant_key();
-        let channel = self.tree.channel_mut(file.node)?;
-        if let Some(end) = end {
-            channel.take(end, next)?;
+        if let Err(errno) = self.take_end(file) {
+            self.release_holder(holder);
+            return Err(errno);
         }
-        channel.opens += 1;
         let event = Event { event: "opened", pid: Some(holder.pid()), uid: Some(caller.uid), ..Event::default() };
         let peer = Peer {
             node: file.node,
@@ -167,6 +177,17 @@ impl Server {
         let handle = self.open.insert(Open::Peer(Box::new(peer)));
         self.report(Event { access: Some(access), ..event }, file.node, end, fx);
         Ok(Opened { handle, stream: true, flush })
+    }
+
+    /// The next descriptor is of `file`.
+    fn take_end(&mut self, file: File) -> Answered<()> {
+        let handle = self.open.vacant_key();
+        let channel = self.tree.channel_mut(file.node)?;
+        if let Some(end) = file.part.end() {
+            channel.take(end, handle)?;
+        }
+        channel.opens += 1;
+        Ok(())
     }
 
     /// The process of a thread; one pidfd serves all descriptors of a process.
@@ -322,8 +343,7 @@ impl Server {
         let Ok(channel) = self.tree.channel_mut(node) else { return Err((ticket, Errno::STALE)) };
         let lane = &mut channel.outgoing(end).lane;
         let until = if flags.sync { Until::Taken } else { Until::Placed };
-        let would_wait = !lane.is_writable() || (flags.sync && !lane.is_broken() && !lane.has_reader());
-        if flags.nonblocking && would_wait {
+        if flags.nonblocking && would_wait(lane, flags.sync) {
             return Err((ticket, Errno::AGAIN));
         }
         let len = data.bytes().len();
@@ -393,7 +413,7 @@ impl Server {
     ) -> Result<(), (Ticket, Errno)> {
         let (limit, store, total) = (self.limits.message, self.store.clone(), data.bytes().len());
         let Ok(channel) = self.tree.channel_mut(node) else { return Err((ticket, Errno::STALE)) };
-        if flags.nonblocking && !channel.outgoing(end).lane.is_writable() {
+        if flags.nonblocking && would_wait(&channel.outgoing(end).lane, flags.sync) {
             return Err((ticket, Errno::AGAIN));
         }
         let Lines { messages, tail } =
@@ -401,7 +421,9 @@ impl Server {
                 Ok(lines) => lines,
                 Err(errno) => return Err((ticket, errno)),
             };
-        let remaining = Remaining { messages, tail, next: 0, done: 0, total, nonblocking: flags.nonblocking };
+        let until = if flags.sync { Until::Taken } else { Until::Placed };
+        let nonblocking = flags.nonblocking;
+        let remaining = Remaining { messages, tail, next: 0, done: 0, total, nonblocking, until };
         let mut done = Vec::new();
         self.write_next_line(Waiter { handle, ticket, wish: Wish::Read(0) }, Box::new(remaining), &mut done, fx);
         self.finish(node, done, fx);
@@ -418,13 +440,13 @@ impl Server {
         let (node, end) = (*node, *end);
         let Ok(channel) = self.tree.channel_mut(node) else { return };
         let lane = &mut channel.outgoing(end).lane;
-        if rest.done > 0 && rest.nonblocking && !lane.is_writable() {
+        if rest.done > 0 && rest.nonblocking && would_wait(lane, rest.until == Until::Taken) {
             return fx.answer(ticket, Answer::Written(rest.done));
         }
-        let id = ticket.id();
+        let (id, until) = (ticket.id(), rest.until);
         rest.next = next;
         let before = done.len();
-        let place = lane.write(Waiter { handle, ticket, wish: Wish::Lines(rest) }, message, Until::Placed, done);
+        let place = lane.write(Waiter { handle, ticket, wish: Wish::Lines(rest) }, message, until, done);
         if done.len() == before {
             self.park(id, handle, Wait::Write(place), fx);
         }
@@ -511,9 +533,44 @@ impl Server {
             View::Plain | View::Whole => delivery.message.clone(),
         };
         peer.had_whole = peer.view == View::Whole;
-        peer.held = Some(Held { delivery, text, seen: 0 });
+        let before = peer.held.replace(Held { delivery, text, seen: 0 });
         let answer = peer.read_on(size).unwrap_or(Answer::End);
+        let (end, shared) = (peer.end, peer.parked > 0);
         fx.answer(waiter.ticket, answer);
+        if let (Some(held), Ok(channel)) = (before, self.tree.channel_mut(node)) {
+            channel.incoming(end).lane.acknowledge(held.delivery);
+        }
+        if shared {
+            self.feed_others(waiter.handle, done, fx);
+        }
+    }
+
+    /// Others (threads, forks) wait to read from the same descriptor: what one of them left of a message is for the next,
+    /// and after the one message of the whole view comes its end.
+    fn feed_others(&mut self, handle: Handle, done: &mut Vec<Done>, fx: &mut Effects) {
+        while let Ok(peer) = self.peer(handle)
+            && (peer.had_whole || peer.has_rest())
+        {
+            let (node, end) = (peer.node, peer.end);
+            let mut reads: Vec<_> = self
+                .parked
+                .iter()
+                .filter_map(|(id, parked)| match parked.wait {
+                    Wait::Read(place) if parked.handle == handle => Some((place, *id)),
+                    _ => None,
+                })
+                .collect();
+            reads.sort_unstable();
+            let Some((place, id)) = reads.first().copied() else { return };
+            self.unpark(id);
+            let Ok(channel) = self.tree.channel_mut(node) else { return };
+            let Some(Waiter { ticket, wish: Wish::Read(size), .. }) = channel.incoming(end).lane.cancel(place, done)
+            else {
+                return;
+            };
+            let rest = self.peer(handle).ok().and_then(|peer| peer.read_on(size));
+            fx.answer(ticket, rest.unwrap_or(Answer::End));
+        }
     }
 
     /// Lets the writes go on that waited for a free slot to begin a view. Whether any did.
@@ -577,9 +634,12 @@ impl Server {
     pub(super) fn poll_peer(&mut self, handle: Handle, interest: u32, watch: Option<u64>) -> Answered<u32> {
         let now = self.readiness(handle)?;
         let peer = self.peer(handle)?;
-        let (node, was_watched) = (peer.node, peer.watch.is_some());
-        peer.watch = watch.map(|id| Watch { id, interest });
-        if watch.is_some() && !was_watched {
+        let Some(id) = watch else { return Ok(now) };
+        // Several may poll one descriptor, each for something else; they are all woken under one id.
+        let before =
+            peer.watch.replace(Watch { id, interest: interest | peer.watch.map_or(0, |watch| watch.interest) });
+        let node = peer.node;
+        if before.is_none() {
             self.tree.channel_mut(node)?.watchers.push(handle);
         }
         Ok(now)
@@ -588,7 +648,7 @@ impl Server {
     fn readiness(&mut self, handle: Handle) -> Answered<u32> {
         let peer = self.peer(handle)?;
         let (node, end, flags) = (peer.node, peer.end, peer.flags);
-        let in_hand = peer.had_whole || peer.held.as_ref().is_some_and(|held| held.seen < held.text.len());
+        let in_hand = peer.had_whole || peer.has_rest();
         let (incoming, outgoing) = self.tree.channel_mut(node)?.view_of(end);
         let mut now = 0;
         if flags.read && (in_hand || incoming.is_readable()) {
@@ -699,6 +759,11 @@ impl Server {
             ids.into_iter().for_each(|id| self.cancel(id, Errno::INTR, fx));
         }
     }
+}
+
+/// Whether a write would wait: for the slot, or with O_SYNC for a reader.
+fn would_wait(lane: &MountLane, sync: bool) -> bool {
+    !lane.is_writable() || (sync && !lane.is_broken() && !lane.has_reader())
 }
 
 /// A writer's answer when it has to leave the line: `errno`, or the bytes of those lines that were sent.
