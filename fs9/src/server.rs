@@ -156,8 +156,9 @@ impl Server {
         }
     }
 
-    /// Fails everything that waits with ESHUTDOWN, and from now on everything that is asked.
-    pub fn stop(&mut self) {
+    /// Fails everything that waits with ESHUTDOWN, and from now on everything that is asked. Whoever polls looks again
+    /// and is told of an error.
+    pub fn stop(&mut self, fx: &mut Effects) {
         self.stopping = true;
         self.event_waiters.clear();
         let ids: Vec<NodeId> = self.tree.channels().into_iter().map(|(_, id, ..)| id).collect();
@@ -172,8 +173,10 @@ impl Server {
         }
         self.parked.clear();
         for (_, open) in &mut self.open {
-            if let Open::Peer(peer) = open {
-                peer.abandon();
+            match open {
+                Open::Peer(peer) => peer.abandon(fx),
+                Open::Events(reader) => reader.watch.take().into_iter().for_each(|watch| fx.wake(watch)),
+                _ => {}
             }
         }
     }
@@ -525,8 +528,11 @@ impl Server {
     /// What a poller of `handle` should know now; `watch` is woken once when something in `interest` changes.
     ///
     /// # Errors
-    /// EBADF.
+    /// EBADF, ESHUTDOWN; the poller sees POLLERR.
     pub fn poll(&mut self, handle: Handle, interest: u32, watch: Option<u64>) -> Answered<u32> {
+        if self.stopping {
+            return Err(Errno::SHUTDOWN);
+        }
         match self.open.get_mut(handle) {
             Some(Open::Peer(_)) => self.poll_peer(handle, interest, watch),
             Some(Open::Events(reader)) => {

@@ -122,7 +122,8 @@ impl Peer {
     }
 
     /// Lets go of everything: the server is stopped and the channel's account closed.
-    pub fn abandon(&mut self) {
+    pub fn abandon(&mut self, fx: &mut Effects) {
+        self.watch.take().into_iter().for_each(|watch| fx.wake(watch.id));
         self.held = None;
         self.unsent.clear();
         self.parked = 0;
