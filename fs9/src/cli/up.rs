@@ -148,12 +148,13 @@ fn raise_descriptor_limit() {
 
 fn greeting(dir: &Path, cleaned: bool) -> String {
     let cleaned = if cleaned { "cleaned up the mount of an earlier server that had died\n" } else { "" };
-    let (shown, root, jobs, readme) = (shown(dir), Word(dir), dir.join("jobs"), dir.join("README"));
-    let (jobs, readme) = (Word(&jobs), Word(&readme));
+    let (shown, root) = (shown(dir), Word(dir));
+    let [jobs, whole, readme] = ["jobs", "jobs:whole", "README"].map(|name| dir.join(name));
+    let (jobs, whole, readme) = (Word(&jobs), Word(&whole), Word(&readme));
     format!(
         "{cleaned}fs9 is up on {shown}\n\
          \x20 send:     echo hello > {jobs}\n\
-         \x20 receive:  head -n1 {jobs}\n\
+         \x20 receive:  cat {whole}\n\
          \x20 look:     fs9 status {root}   (more in {readme})\n\
          \x20 end:      fs9 down {root}\n"
     )

@@ -188,7 +188,7 @@ impl Script {
     }
 
     fn stop(&mut self) -> Vec<String> {
-        self.server.stop();
+        self.server.stop(&mut self.fx);
         self.said()
     }
 
