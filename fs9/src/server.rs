@@ -50,6 +50,8 @@ pub struct Flags {
     pub nonblocking: bool,
     /// O_SYNC or O_DSYNC: a write waits for its reader.
     pub sync: bool,
+    /// A later piece of a write(2) that the kernel had to cut.
+    pub continued: bool,
 }
 
 /// What a door must know of a file that was opened.

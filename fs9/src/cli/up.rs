@@ -80,7 +80,8 @@ impl Up {
         let Prepared { dir, cleaned, .. } = prepare(&self.dir)?;
         let mount = Mount::new(&dir, &self.options())?;
         stop_on(signals, mount.stopper())?;
-        print(greeting(&dir, cleaned))?;
+        // The mount is what was asked for; that nobody hears how to use it is no failure.
+        let _ = print(greeting(&dir, cleaned));
         if self.in_background {
             retire().context("cannot go into the background")?;
         }
@@ -109,7 +110,7 @@ fn start() -> anyhow::Result<()> {
     for line in BufReader::new(output).lines() {
         match line.context("cannot hear the server")? {
             line if line == READY => return Ok(()),
-            line => print(line + "\n")?,
+            line => drop(print(line + "\n")),
         }
     }
     let status = server.wait().context("cannot hear the server")?;

@@ -30,6 +30,9 @@ const BLOCK: u32 = 65_536;
 /// From this size on a message keeps the buffer it was read into instead of being copied out of it.
 const LARGE: usize = 256 * 1024;
 
+/// As in asm-generic/fcntl.h.
+const O_APPEND: u32 = 0o2000;
+
 /// Where the data of a WRITE begin in its buffer.
 const WRITE_DATA: usize = 80;
 
@@ -87,8 +90,11 @@ impl FuseDoor {
         };
         tracing::trace!(%request, "request");
         let Header { unique, pid, .. } = request.header;
-        if let Operation::Write { fh, flags, data, .. } = request.operation {
+        if let Operation::Write { fh, offset, flags, data } = request.operation {
             let (header, size) = (request.header, data.len());
+            // A peer has no position, so only a later piece of one call is anywhere but at 0. With O_APPEND the kernel
+            // counts on from the write before, and the two cannot be told apart.
+            let flags = Flags { continued: offset > 0 && flags & O_APPEND == 0, ..flags_of(flags) };
             self.write(buffer, size, &header, fh, flags, fx);
         } else if let Err(errno) = self.dispatch(&request, fx) {
             self.device.error(unique, errno);
@@ -109,9 +115,9 @@ impl FuseDoor {
         Turn::Next
     }
 
-    fn write(&self, buffer: &mut Vec<u8>, size: usize, header: &Header, fh: u64, flags: u32, fx: &mut Effects) {
+    fn write(&self, buffer: &mut Vec<u8>, size: usize, header: &Header, fh: u64, flags: Flags, fx: &mut Effects) {
         let ticket = self.ticket(header);
-        let (flags, caller) = (flags_of(flags), caller_of(header));
+        let caller = caller_of(header);
         let range = WRITE_DATA..WRITE_DATA + size;
         if size < LARGE {
             let data = Data::Lent(&buffer[range]);
@@ -379,5 +385,6 @@ fn flags_of(flags: u32) -> Flags {
         write: access == 1 || access == 2,
         nonblocking: flags & O_NONBLOCK != 0,
         sync: flags & O_DSYNC != 0,
+        continued: false,
     }
 }

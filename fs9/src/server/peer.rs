@@ -314,7 +314,8 @@ impl Server {
             _ => return Err((ticket, Errno::BADF)),
         };
         let (node, end, view) = (peer.node, peer.end, peer.view);
-        if view == View::Plain && data.bytes().len() > limit {
+        // What was cut must not become two messages: the writer learns from the short count what was sent.
+        if view == View::Plain && (flags.continued || data.bytes().len() > limit) {
             return Err((ticket, Errno::MSGSIZE));
         }
         let Ok(channel) = self.tree.channel_mut(node) else { return Err((ticket, Errno::STALE)) };

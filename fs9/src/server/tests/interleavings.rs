@@ -222,6 +222,7 @@ fn a_killed_reader_another_reader_and_a_writer_in_any_order() {
         // Not EINTR means that it had a message when it was killed, and gave it back.
         let gave_back = s.answered(1) != "EINTR";
         let mut got = vec![s.answered(2)];
+        s.clunk(r);
         got.extend(s.rest("q"));
         got.sort();
         assert_eq!(got, ["has \"a\"", "has \"b\""]);
@@ -317,7 +318,7 @@ fn the_stop_comes_in_between() {
             s.also(move |s| s.write(w, 2, "a\nb\nc\n")),
             s.also(move |s| s.read(e, 3)),
             s.also(|s| s.interrupt(1)),
-            s.also(|s| s.server.lock().unwrap().stop()),
+            s.also(|s| s.turn(|server, fx| server.stop(fx))),
         ]);
         assert!(["has \"a\\n\"", "EINTR", "ESHUTDOWN"].contains(&s.answered(1).as_str()));
         assert_eq!([2, 3].map(|id| s.answered(id)), ["ESHUTDOWN"; 2]);
