@@ -170,6 +170,11 @@ impl Channel {
         &mut self.lanes[end.unwrap_or(0)]
     }
 
+    /// The lanes, with the writes that wait for each to be free.
+    pub fn lines(&mut self) -> impl Iterator<Item = &mut Line> {
+        self.lanes.iter_mut()
+    }
+
     /// Both lanes as `end` sees them: what it reads, what it writes.
     pub fn view_of(&self, end: Option<usize>) -> (&MountLane, &MountLane) {
         (&self.lanes[Channel::lane_read_by(end)].lane, &self.lanes[end.unwrap_or(0)].lane)

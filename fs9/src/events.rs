@@ -58,7 +58,7 @@ fn line(event: &Event<'_>, store: &Arc<Store>) -> Option<Message> {
     // A struct of strings and numbers always has a JSON form; the mount may have no room for it.
     let mut line = serde_json::to_vec(event).ok()?;
     line.push(b'\n');
-    store.copy(&line)
+    store.text(line)
 }
 
 impl Log {

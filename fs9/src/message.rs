@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Spare buffers that are kept for the next large message; more are freed.
 const SPARES: usize = 4;
 
+/// Bytes over the limit that are kept for texts: several times the status of as many channels as there may be.
+const TEXTS: usize = 256 << 20;
+
 /// Where message bytes live: an account of how many there are, and a few spare buffers for large ones.
 #[derive(Debug)]
 pub struct Store {
@@ -36,7 +39,11 @@ impl Store {
 
     /// Room for `bytes` more; None when the limit would be passed.
     pub fn claim(self: &Arc<Self>, bytes: usize) -> Option<Claim> {
-        let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.claim_up_to(self.limit, bytes)
+    }
+
+    fn claim_up_to(self: &Arc<Self>, limit: usize, bytes: usize) -> Option<Claim> {
+        let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
         Some(Claim { store: self.clone(), bytes })
     }
@@ -45,6 +52,15 @@ impl Store {
     pub fn copy(self: &Arc<Self>, bytes: &[u8]) -> Option<Message> {
         let claim = self.claim(bytes.len())?;
         Some(Message::new(bytes.to_vec(), 0..bytes.len(), claim))
+    }
+
+    /// What the server itself has to say, with room of its own: when messages fill the mount, somebody wants to read its
+    /// status. None when that is full too.
+    pub fn text(self: &Arc<Self>, text: impl Into<Vec<u8>>) -> Option<Message> {
+        let text = text.into();
+        let claim = self.claim_up_to(self.limit.saturating_add(TEXTS), text.len())?;
+        let range = 0..text.len();
+        Some(Message::new(text, range, claim))
     }
 
     /// A message in the `range` of a buffer that was lent here; what lies outside the range is not part of it. None
@@ -149,6 +165,14 @@ mod tests {
         assert_eq!((&*message, store.used()), (&b"abc"[..], 64));
         drop(message);
         assert_eq!((store.buffer().as_ptr(), store.used()), (at, 0));
+    }
+
+    #[test]
+    fn a_full_store_still_has_room_for_texts() {
+        let store = Store::new(4, 64);
+        let _message = store.copy(b"full").expect("there is room");
+        assert!(store.copy(b"x").is_none());
+        assert_eq!(store.text("status").as_deref(), Some(&b"status"[..]));
     }
 
     #[test]

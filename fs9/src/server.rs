@@ -9,12 +9,13 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use fs9_tiers::error::Reason;
 use fs9_tiers::holder::Holder;
+use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use slab::Slab;
 
@@ -80,6 +81,9 @@ pub mod ready {
 /// How many early interrupts are remembered: as many as loop threads can have overtaken, and then some.
 const EARLY: usize = 256;
 
+/// Descriptors of directories and texts that may be open beyond the limit of all.
+const RESERVE: usize = 64;
+
 /// What is open.
 #[derive(Debug)]
 enum Open {
@@ -125,9 +129,9 @@ struct EventWaiter {
 pub struct Server {
     tree: Tree,
     open: Slab<Open>,
-    parked: HashMap<u64, Parked>,
+    parked: FxHashMap<u64, Parked>,
     early: VecDeque<u64>,
-    holders: HashMap<u32, Arc<Holder>>,
+    holders: FxHashMap<u32, Arc<Holder>>,
     events: Log,
     event_readers: Vec<Handle>,
     event_waiters: VecDeque<EventWaiter>,
@@ -135,6 +139,8 @@ pub struct Server {
     limits: Limits,
     since: SystemTime,
     stopping: bool,
+    /// An empty list with room, for the completions of the next verb.
+    spare: Vec<Done>,
 }
 
 type Answered<T> = Result<T, Errno>;
@@ -145,9 +151,9 @@ impl Server {
         Server {
             tree: Tree::new(Attr::new(0o755, uid, gid), limits.channels),
             open: Slab::new(),
-            parked: HashMap::new(),
+            parked: FxHashMap::default(),
             early: VecDeque::new(),
-            holders: HashMap::new(),
+            holders: FxHashMap::default(),
             events: Log::default(),
             event_readers: Vec::new(),
             event_waiters: VecDeque::new(),
@@ -155,6 +161,7 @@ impl Server {
             limits,
             since: SystemTime::now(),
             stopping: false,
+            spare: Vec::new(),
         }
     }
 
@@ -181,11 +188,6 @@ impl Server {
                 _ => {}
             }
         }
-    }
-
-    /// Whether [`Server::stop`] was called or `stop` written to `ctl`.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping
     }
 
     /// The file `name` in `dir`, its view and what stat(2) shows of it.
@@ -225,15 +227,18 @@ impl Server {
         if self.stopping {
             return Err(Errno::SHUTDOWN);
         }
-        if self.open.len() >= self.limits.opens {
+        let is_directory = self.tree.node(file.node)?.is_directory();
+        let is_peer = file.part.end().is_some() || (file.part == Part::Own && !is_directory);
+        // Whoever may open a channel must not keep the owner from looking and from ending it.
+        let most = if is_peer { self.limits.opens } else { self.limits.opens.saturating_add(RESERVE) };
+        if self.open.len() >= most {
             return Err(Errno::MFILE);
         }
-        let is_directory = self.tree.node(file.node)?.is_directory();
         match file.part {
             Part::Own if is_directory => Ok(self.opened(Open::Directory(file, Vec::new()), false)),
             Part::Own | Part::A | Part::B => self.open_peer(file, view, flags, caller, fx),
             Part::Ctl => {
-                let text = self.text(if file.node == ROOT { ctl::HELP } else { ctl::PAIR_HELP })?;
+                let text = self.text(if file.node == ROOT { ctl::HELP } else { ctl::PAIR_HELP }.to_owned())?;
                 Ok(self.opened(Open::Ctl(file, text), false))
             }
             _ if flags.write => Err(Errno::ACCESS),
@@ -244,21 +249,21 @@ impl Server {
                 Ok(opened)
             }
             Part::Readme => {
-                self.text(include_str!("mount-readme.txt")).map(|text| self.opened(Open::Text(text), false))
+                self.text(include_str!("mount-readme.txt").to_owned()).map(|text| self.opened(Open::Text(text), false))
             }
             Part::Status => {
                 let text = if file.node == ROOT { self.status() } else { self.status_of(file.node)? };
-                self.text(&text).map(|text| self.opened(Open::Text(text), false))
+                self.text(text).map(|text| self.opened(Open::Text(text), false))
             }
             Part::StatusJson => {
                 let text = self.status_json();
-                self.text(&text).map(|text| self.opened(Open::Text(text), false))
+                self.text(text).map(|text| self.opened(Open::Text(text), false))
             }
         }
     }
 
-    fn text(&self, text: &str) -> Answered<Message> {
-        self.store.copy(text.as_bytes()).ok_or(Errno::NOSPC)
+    fn text(&self, text: String) -> Answered<Message> {
+        self.store.text(text).ok_or(Errno::NOSPC)
     }
 
     fn opened(&mut self, open: Open, stream: bool) -> Opened {
@@ -283,6 +288,11 @@ impl Server {
         });
         let id = self.make(dir, base, Attr::new(mode, caller.uid, caller.gid), Kind::Queue { ack: false }, fx)?;
         Ok((File::of(id), view))
+    }
+
+    /// Removes what [`Server::make_queue`] made for somebody who then could not open it.
+    pub fn unmake(&mut self, file: File, fx: &mut Effects) {
+        let _ = self.remove_file(file, fx);
     }
 
     fn make(&mut self, dir: File, name: &[u8], attr: Attr, kind: Kind, fx: &mut Effects) -> Answered<NodeId> {
@@ -465,6 +475,7 @@ impl Server {
             Verb::HangUp(None) => Err(Errno::INVAL),
             Verb::Stop => {
                 self.stopping = true;
+                fx.stop();
                 Ok(())
             }
         }
@@ -581,7 +592,7 @@ impl Server {
     fn unpark(&mut self, id: u64) -> Option<Parked> {
         let parked = self.parked.remove(&id)?;
         if self.parked.is_empty() && self.parked.capacity() > 1024 {
-            self.parked = HashMap::new();
+            self.parked = FxHashMap::default();
         }
         if let Some(Open::Peer(peer)) = self.open.get_mut(parked.handle) {
             peer.parked -= 1;

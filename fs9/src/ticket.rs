@@ -79,6 +79,7 @@ impl fmt::Debug for Ticket {
 pub struct Effects {
     answers: Vec<(Ticket, Answer)>,
     wakes: Vec<u64>,
+    stop: bool,
 }
 
 impl Effects {
@@ -97,13 +98,19 @@ impl Effects {
         self.wakes.push(watch);
     }
 
-    /// Says everything.
-    pub fn carry_out(&mut self, door: &dyn Door) {
+    /// The server is to be stopped.
+    pub fn stop(&mut self) {
+        self.stop = true;
+    }
+
+    /// Says everything. Returns whether the server is to be stopped.
+    pub fn carry_out(&mut self, door: &dyn Door) -> bool {
         for (ticket, answer) in self.answers.drain(..) {
             ticket.answer(answer);
         }
         for watch in self.wakes.drain(..) {
             door.wake(watch);
         }
+        std::mem::take(&mut self.stop)
     }
 }

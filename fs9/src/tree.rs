@@ -1,8 +1,9 @@
 //! The tree of names: directories and channels, their modes, owners and times, and the files that each kind shows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
 use crate::channel::{Channel, Kind};
@@ -165,7 +166,7 @@ pub struct Entry {
 /// The tree.
 #[derive(Debug)]
 pub struct Tree {
-    nodes: HashMap<NodeId, Node>,
+    nodes: FxHashMap<NodeId, Node>,
     next: NodeId,
     limit: usize,
 }
@@ -177,7 +178,7 @@ impl Tree {
     /// An empty tree of `attr` in which at most `limit` nodes can be made.
     pub fn new(attr: Attr, limit: usize) -> Tree {
         let root = Node { name: "".into(), parent: ROOT, attr, body: Body::Directory(BTreeMap::new()), removed: false };
-        Tree { nodes: HashMap::from([(ROOT, root)]), next: ROOT + 1, limit }
+        Tree { nodes: FxHashMap::from_iter([(ROOT, root)]), next: ROOT + 1, limit }
     }
 
     /// How many nodes there are beside the mount point.

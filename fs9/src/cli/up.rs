@@ -58,6 +58,10 @@ pub struct Up {
     #[arg(long, value_name = "N", default_value_t = Limits::default().opens)]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     max_opens: usize,
+    /// Bytes of all messages that the server holds at most
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().bytes)]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    max_bytes: usize,
     /// Serve in the background: say `ready` on standard output, then nothing more
     #[arg(long = "ready-on-stdout", hide = true)]
     in_background: bool,
@@ -90,7 +94,7 @@ impl Up {
 
     fn options(&self) -> Options {
         let limits =
-            Limits { message: self.limit, channels: self.max_channels, opens: self.max_opens, ..Limits::default() };
+            Limits { message: self.limit, channels: self.max_channels, opens: self.max_opens, bytes: self.max_bytes };
         Options { allow_other: self.allow_other, threads: self.threads, limits }
     }
 }

@@ -1,7 +1,6 @@
 //! /dev/fuse: requests are read from it one a read(2), replies written to it one a write(2).
 
-use std::fs::File;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,13 +13,13 @@ use crate::ticket::{Answer, Door};
 /// One open descriptor of /dev/fuse, of a mount whose INIT is done.
 #[derive(Debug)]
 pub struct Device {
-    file: File,
+    fd: OwnedFd,
 }
 
 impl Device {
     /// The device behind a descriptor.
     pub fn new(fd: OwnedFd) -> Device {
-        Device { file: File::from(fd) }
+        Device { fd }
     }
 
     /// Waits for a request and reads it. None once the filesystem is unmounted.
@@ -29,13 +28,11 @@ impl Device {
     /// What read(2) says, but for requests that were aborted before they were read.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
-            match (&self.file).read(buffer) {
+            match rustix::io::read(&self.fd, &mut *buffer) {
                 Ok(len) => return Ok(Some(len)),
-                Err(error) => match Errno::from_io_error(&error) {
-                    Some(Errno::NODEV) => return Ok(None),
-                    Some(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
-                    _ => return Err(error),
-                },
+                Err(Errno::NODEV) => return Ok(None),
+                Err(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
+                Err(errno) => return Err(errno.into()),
             }
         }
     }
@@ -43,7 +40,7 @@ impl Device {
     /// Whether a request is there to be read; also when the mount is gone, which reading then tells.
     pub fn is_ready(&self) -> bool {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let mut fds = [PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(self.fd.as_fd(), PollFlags::IN)];
         !matches!(poll(&mut fds, Some(&NOW)), Ok(0))
     }
 
@@ -69,8 +66,11 @@ impl Device {
 
     fn send(&self, header: &OutHeader, body: &[u8]) {
         let parts = [IoSlice::new(header.as_bytes()), IoSlice::new(body)];
-        let sent =
-            if body.is_empty() { (&self.file).write(header.as_bytes()) } else { (&self.file).write_vectored(&parts) };
+        let sent = if body.is_empty() {
+            rustix::io::write(&self.fd, header.as_bytes())
+        } else {
+            rustix::io::writev(&self.fd, &parts)
+        };
         // ENOENT: the caller is gone or the mount is being aborted; there is nobody to tell.
         if let Err(error) = sent {
             tracing::debug!(unique = header.unique, %error, "reply not taken");

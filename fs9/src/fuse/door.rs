@@ -99,9 +99,10 @@ impl FuseDoor {
         } else if let Err(errno) = self.dispatch(&request, fx) {
             self.device.error(unique, errno);
         }
-        fx.carry_out(&*self.device);
+        if fx.carry_out(&*self.device) {
+            return Turn::Stop;
+        }
         match self.ender.load(Ordering::Relaxed) {
-            0 if self.server().is_stopping() => Turn::Stop,
             ender if ender != 0 && ender == pid => Turn::End,
             _ => Turn::Next,
         }
@@ -247,12 +248,22 @@ impl FuseDoor {
     fn create(&self, dir: File, name: &[u8], flags: u32, caller: Caller, fx: &mut Effects) -> Result<CreateOut, Errno> {
         const O_EXCL: u32 = 0o200;
         let mut server = self.server();
-        let (file, view) = match server.make_queue(dir, name, 0o600, caller, fx) {
+        let (file, view, made) = match server.make_queue(dir, name, 0o600, caller, fx) {
             // Somebody made it after the kernel looked.
-            Err(Errno::EXIST) if flags & O_EXCL == 0 => server.walk(dir, name).map(|(file, view, _)| (file, view))?,
-            made => made?,
+            Err(Errno::EXIST) if flags & O_EXCL == 0 => {
+                server.walk(dir, name).map(|(file, view, _)| (file, view, false))?
+            }
+            made => made.map(|(file, view)| (file, view, true))?,
         };
-        let opened = server.open(file, view, flags_of(flags), caller, fx)?;
+        let opened = match server.open(file, view, flags_of(flags), caller, fx) {
+            Err(errno) => {
+                if made {
+                    server.unmake(file, fx);
+                }
+                return Err(errno);
+            }
+            opened => opened?,
+        };
         let entry = self.entry(file, view, &server.stat(file)?, caller);
         self.inodes().open(entry.nodeid);
         Ok(CreateOut { entry, open: open_out(opened, view) })

@@ -9,7 +9,7 @@
 //! and the OPEN (or UNLINK, SETATTR, ...) that follows, the inode is claimed by the thread that asked: a thread does one
 //! thing at a time, so when it asks again it has done with its claim.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::node::{SERIALS, node_id, serial_of};
 use crate::tree::File;
@@ -28,7 +28,7 @@ struct Inode {
 /// The inodes that the kernel knows, by the id of their file and view without a serial.
 #[derive(Debug, Default)]
 pub struct Inodes {
-    last: HashMap<u64, Inode>,
+    last: FxHashMap<u64, Inode>,
     serial: u64,
 }
 
@@ -71,7 +71,7 @@ impl Inodes {
         if self.last.get(&base).is_some_and(|inode| inode.serial == serial) {
             self.last.remove(&base);
             if self.last.is_empty() {
-                self.last = HashMap::new(); // memory that many names took is given back
+                self.last = FxHashMap::default(); // memory that many names took is given back
             }
         }
     }

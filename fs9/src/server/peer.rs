@@ -41,7 +41,8 @@ pub(super) struct Peer {
 /// A message that belongs to a reader until its next operation.
 #[derive(Debug)]
 struct Held {
-    delivery: Delivery<Message>,
+    /// The message, until it is settled. (fsync(2) settles it; what was not seen of it can still be read.)
+    delivery: Option<Delivery<Message>>,
     /// What the reader gets to see of it.
     text: Message,
     /// How much it has seen.
@@ -91,7 +92,7 @@ impl Peer {
 
     /// Whether it holds a message.
     pub fn holds(&self) -> bool {
-        self.held.is_some()
+        self.held.as_ref().is_some_and(|held| held.delivery.is_some())
     }
 
     /// Whether it has not seen all of the message it holds.
@@ -266,8 +267,8 @@ impl Server {
     fn stand_in_line(&mut self, handle: Handle, size: usize, ticket: Ticket, fx: &mut Effects) {
         let Ok(Peer { node, end, .. }) = self.peer(handle) else { return };
         let (node, end, id) = (*node, *end, ticket.id());
+        let mut done = std::mem::take(&mut self.spare);
         let Ok(channel) = self.tree.channel_mut(node) else { return };
-        let mut done = Vec::new();
         let waiter = Waiter { handle, ticket, wish: Wish::Read(size) };
         let place = channel.incoming(end).lane.read(waiter, &mut done);
         if done.is_empty() {
@@ -280,10 +281,13 @@ impl Server {
     pub(super) fn settle_held(&mut self, handle: Handle) {
         let Ok(peer) = self.peer(handle) else { return };
         peer.closed = false;
-        let Some(held) = peer.held.take() else { return };
+        let delivery = peer.held.as_mut().and_then(|held| held.delivery.take());
+        if !peer.has_rest() {
+            peer.held = None;
+        }
         let (node, end) = (peer.node, peer.end);
-        if let Ok(channel) = self.tree.channel_mut(node) {
-            channel.incoming(end).lane.acknowledge(held.delivery);
+        if let (Some(delivery), Ok(channel)) = (delivery, self.tree.channel_mut(node)) {
+            channel.incoming(end).lane.acknowledge(delivery);
         }
     }
 
@@ -319,8 +323,9 @@ impl Server {
             return Err((ticket, Errno::MSGSIZE));
         }
         let Ok(channel) = self.tree.channel_mut(node) else { return Err((ticket, Errno::STALE)) };
-        // A queue made with --ack is acknowledged by a read or fsync(2) only.
-        if channel.kind() != (Kind::Queue { ack: true }) {
+        // A queue made with --ack is acknowledged by a read or fsync(2) only, and nobody has done with what he has not seen.
+        let acknowledges = channel.kind() != (Kind::Queue { ack: true });
+        if acknowledges && self.peer(handle).is_ok_and(|peer| !peer.has_rest()) {
             self.settle_held(handle);
         }
         match view {
@@ -342,6 +347,7 @@ impl Server {
         ticket: Ticket,
         fx: &mut Effects,
     ) -> Result<(), (Ticket, Errno)> {
+        let mut done = std::mem::take(&mut self.spare);
         let Ok(channel) = self.tree.channel_mut(node) else { return Err((ticket, Errno::STALE)) };
         let lane = &mut channel.outgoing(end).lane;
         let until = if flags.sync { Until::Taken } else { Until::Placed };
@@ -354,7 +360,6 @@ impl Server {
             Err(errno) => return Err((ticket, errno)),
         };
         let id = ticket.id();
-        let mut done = Vec::new();
         let place = lane.write(Waiter { handle, ticket, wish: Wish::Write(len) }, message, until, &mut done);
         if done.is_empty() {
             self.park(id, handle, Wait::Write(place), fx);
@@ -467,15 +472,20 @@ impl Server {
     /// Answers what a lane has decided. What that makes possible (the next line of a write, a write that waited for the
     /// slot) is done too, until nothing more comes of it; then whoever polls is woken.
     pub(super) fn finish(&mut self, node: NodeId, mut done: Vec<Done>, fx: &mut Effects) {
+        let mut more = Vec::new();
         loop {
-            for completion in std::mem::take(&mut done) {
-                self.complete(node, completion, &mut done, fx);
+            for completion in done.drain(..) {
+                self.complete(node, completion, &mut more, fx);
             }
-            if done.is_empty() && !self.admit_deferred(node, fx) {
+            if more.is_empty() && !self.admit_deferred(node, fx) {
                 break;
             }
+            std::mem::swap(&mut done, &mut more);
         }
         self.wake_watchers(node, fx);
+        if done.capacity() <= 64 {
+            self.spare = done;
+        }
     }
 
     fn complete(&mut self, node: NodeId, completion: Done, done: &mut Vec<Done>, fx: &mut Effects) {
@@ -535,12 +545,13 @@ impl Server {
             View::Plain | View::Whole => delivery.message.clone(),
         };
         peer.had_whole = peer.view == View::Whole;
-        let before = peer.held.replace(Held { delivery, text, seen: 0 });
+        let before = peer.held.replace(Held { delivery: Some(delivery), text, seen: 0 });
         let answer = peer.read_on(size).unwrap_or(Answer::End);
         let (end, shared) = (peer.end, peer.parked > 0);
         fx.answer(waiter.ticket, answer);
-        if let (Some(held), Ok(channel)) = (before, self.tree.channel_mut(node)) {
-            channel.incoming(end).lane.acknowledge(held.delivery);
+        let before = before.and_then(|held| held.delivery);
+        if let (Some(delivery), Ok(channel)) = (before, self.tree.channel_mut(node)) {
+            channel.incoming(end).lane.acknowledge(delivery);
         }
         if shared {
             self.feed_others(waiter.handle, done, fx);
@@ -579,11 +590,7 @@ impl Server {
     fn admit_deferred(&mut self, node: NodeId, fx: &mut Effects) -> bool {
         let Ok(channel) = self.tree.channel_mut(node) else { return false };
         let mut admitted = Vec::new();
-        for end in [None, Some(1)] {
-            if end.is_some() && channel.kind() != Kind::Pair {
-                continue;
-            }
-            let line = channel.outgoing(end);
+        for line in channel.lines() {
             if line.lane.is_writable() && !line.deferred.is_empty() {
                 let broken = line.lane.is_broken();
                 admitted.extend(std::mem::take(&mut line.deferred).into_iter().map(|deferred| (deferred, broken)));
@@ -730,7 +737,7 @@ impl Server {
 
     /// The last word on the message that the reader holds.
     fn settle_last(&mut self, peer: &mut Peer, reason: Reason, done: &mut Vec<Done>, fx: &mut Effects) {
-        let Some(Held { delivery, .. }) = peer.held.take() else { return };
+        let Some(delivery) = peer.held.take().and_then(|held| held.delivery) else { return };
         let Ok(channel) = self.tree.channel_mut(peer.node) else { return };
         let kind = channel.kind();
         let lane = &mut channel.incoming(peer.end).lane;
