@@ -93,16 +93,18 @@ impl Kind {
 }
 
 /// An end of a pair.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct End {
-    attr: Attr,
+    /// Where it is not the pair's own. Rare, so a channel that has none is small.
+    attr: Option<Box<Attr>>,
     state: Holding,
 }
 
 /// Who is at an end of a pair, in the conversation that is going on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Holding {
     /// Nobody has been yet.
+    #[default]
     Free,
     /// This descriptor.
     Held(Handle),
@@ -142,11 +144,10 @@ impl Channel {
         Channel { kind: Kind::Queue { ack }, lanes, ends: None, opens: 0, watchers: Vec::new() }
     }
 
-    /// A pair; both ends start with `attr`.
-    pub fn pair(attr: Attr) -> Channel {
-        let end = || End { attr, state: Holding::Free };
+    /// A pair.
+    pub fn pair() -> Channel {
         let lanes = Box::new([Line::default(), Line::default()]);
-        Channel { kind: Kind::Pair, lanes, ends: Some(Box::new([end(), end()])), opens: 0, watchers: Vec::new() }
+        Channel { kind: Kind::Pair, lanes, ends: Some(Box::default()), opens: 0, watchers: Vec::new() }
     }
 
     /// What it is.
@@ -184,14 +185,14 @@ impl Channel {
         end.map_or(0, |end| 1 - end)
     }
 
-    /// Mode, owner and times of an end.
+    /// Mode, owner and times of an end, where it has its own.
     pub fn end_attr(&self, end: usize) -> Option<Attr> {
-        self.ends.as_ref().map(|ends| ends[end].attr)
+        self.ends.as_ref().and_then(|ends| ends[end].attr.as_deref().copied())
     }
 
-    /// Mode, owner and times of an end, to change.
-    pub fn end_attr_mut(&mut self, end: usize) -> Option<&mut Attr> {
-        self.ends.as_mut().map(|ends| &mut ends[end].attr)
+    /// Mode, owner and times of an end, to change: its own from now on, beginning with `attr`.
+    pub fn end_attr_mut(&mut self, end: usize, attr: Attr) -> Option<&mut Attr> {
+        self.ends.as_mut().map(|ends| &mut **ends[end].attr.get_or_insert_with(|| Box::new(attr)))
     }
 
     /// The ends that somebody left in this conversation, and why.

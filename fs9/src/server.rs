@@ -25,7 +25,7 @@ use crate::events::{Event, Log};
 use crate::message::{Message, Store};
 use crate::mount::Limits;
 use crate::ticket::{Answer, Effects, Ticket};
-use crate::tree::{Attr, Body, Entry, File, NodeId, Part, ROOT, Stat, Tree};
+use crate::tree::{Attr, Body, Entry, File, NodeId, Part, ROOT, Stat, Tree, shrink};
 use crate::view::View;
 use peer::{Peer, Wait};
 
@@ -302,7 +302,7 @@ impl Server {
         // A pair is walked into, so its owner may; its ends are plain files.
         let (attr, channel) = match kind {
             Kind::Queue { ack } => (attr, Channel::queue(ack)),
-            Kind::Pair => (Attr { mode: attr.mode | 0o100, ..attr }, Channel::pair(attr)),
+            Kind::Pair => (Attr { mode: attr.mode | 0o100, ..attr }, Channel::pair()),
         };
         let id = self.tree.make(dir, name, attr, Body::Channel(Box::new(channel)))?;
         self.report(Event { event: "created", uid: Some(attr.uid), ..Event::default() }, id, None, fx);
@@ -591,9 +591,7 @@ impl Server {
 
     fn unpark(&mut self, id: u64) -> Option<Parked> {
         let parked = self.parked.remove(&id)?;
-        if self.parked.is_empty() && self.parked.capacity() > 1024 {
-            self.parked = FxHashMap::default();
-        }
+        shrink(&mut self.parked);
         if let Some(Open::Peer(peer)) = self.open.get_mut(parked.handle) {
             peer.parked -= 1;
         }

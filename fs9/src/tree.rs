@@ -166,7 +166,7 @@ pub struct Entry {
 /// The tree.
 #[derive(Debug)]
 pub struct Tree {
-    nodes: FxHashMap<NodeId, Node>,
+    nodes: FxHashMap<NodeId, Box<Node>>,
     next: NodeId,
     limit: usize,
 }
@@ -178,7 +178,7 @@ impl Tree {
     /// An empty tree of `attr` in which at most `limit` nodes can be made.
     pub fn new(attr: Attr, limit: usize) -> Tree {
         let root = Node { name: "".into(), parent: ROOT, attr, body: Body::Directory(BTreeMap::new()), removed: false };
-        Tree { nodes: FxHashMap::from_iter([(ROOT, root)]), next: ROOT + 1, limit }
+        Tree { nodes: FxHashMap::from_iter([(ROOT, Box::new(root))]), next: ROOT + 1, limit }
     }
 
     /// How many nodes there are beside the mount point.
@@ -191,12 +191,12 @@ impl Tree {
     /// # Errors
     /// ESTALE when it is gone.
     pub fn node(&self, id: NodeId) -> Result<&Node, Errno> {
-        self.nodes.get(&id).ok_or(Errno::STALE)
+        self.nodes.get(&id).map(|node| &**node).ok_or(Errno::STALE)
     }
 
     /// The node of a number, to change. Errors as [`Tree::node`].
     pub fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, Errno> {
-        self.nodes.get_mut(&id).ok_or(Errno::STALE)
+        self.nodes.get_mut(&id).map(|node| &mut **node).ok_or(Errno::STALE)
     }
 
     /// The channel of a number. ESTALE when it is gone, EISDIR when it is a directory.
@@ -347,7 +347,8 @@ impl Tree {
         children.insert(name.into(), id);
         parent.attr.mtime = attr.ctime;
         parent.attr.ctime = attr.ctime;
-        self.nodes.insert(id, Node { name: name.into(), parent: dir.node, attr, body, removed: false });
+        let node = Node { name: name.into(), parent: dir.node, attr, body, removed: false };
+        self.nodes.insert(id, Box::new(node));
         self.next += 1;
         Ok(id)
     }
@@ -374,7 +375,9 @@ impl Tree {
 
     /// Drops a removed node and returns what it was.
     pub fn forget(&mut self, id: NodeId) -> Option<Node> {
-        self.nodes.remove(&id)
+        let node = self.nodes.remove(&id);
+        shrink(&mut self.nodes);
+        node.map(|node| *node)
     }
 
     /// Gives a node another name, perhaps in another directory. What has that name already stays: a channel in use is
@@ -472,7 +475,7 @@ impl Node {
         match (&self.body, file.part) {
             (_, Part::Own) => self.attr,
             (Body::Channel(channel), part) if part.end().is_some() => {
-                part.end().and_then(|end| channel.end_attr(end)).unwrap_or(self.attr)
+                part.end().and_then(|end| channel.end_attr(end)).unwrap_or(self.attr_of_ends())
             }
             (_, part) => {
                 let mode = fixed.iter().find(|(_, p, _)| *p == part).map_or(0, |(.., mode)| *mode);
@@ -483,11 +486,24 @@ impl Node {
 
     /// The attributes of one of its files, where they can be changed.
     pub fn attr_mut(&mut self, file: File) -> Option<&mut Attr> {
+        let ends = self.attr_of_ends();
         match (&mut self.body, file.part) {
             (_, Part::Own) => Some(&mut self.attr),
-            (Body::Channel(channel), part) => channel.end_attr_mut(part.end()?),
+            (Body::Channel(channel), part) => channel.end_attr_mut(part.end()?, ends),
             _ => None,
         }
+    }
+
+    /// What the ends of a pair have until somebody changes it: the pair's owner, and the mode of new channels.
+    fn attr_of_ends(&self) -> Attr {
+        Attr { mode: 0o600, ..self.attr }
+    }
+}
+
+/// Gives memory back that a table took when it held many times more.
+pub fn shrink<K: Eq + std::hash::Hash, V>(table: &mut FxHashMap<K, V>) {
+    if table.capacity() > 1024 && table.len() < table.capacity() / 8 {
+        table.shrink_to(table.len() * 2);
     }
 }
 

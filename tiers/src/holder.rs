@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::Reason;
-use crate::sys::pidfd::exit_status;
+use crate::sys::pidfd;
 
 /// A process, held by a pidfd so that it can be told from a later one with the same number.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Holder {
 
     /// Whether the number still belongs to this process, which may be a zombie.
     pub fn is_current(&self) -> bool {
-        self.pidfd.as_ref().is_some_and(|fd| matches!(exit_status(fd), Ok(None)))
+        self.pidfd.as_ref().and_then(|fd| pidfd::info(fd).ok()).is_some_and(|info| info.status.is_none())
     }
 
     /// How the process ended, or [`Reason::Closed`] while it lives: asked when its descriptor has been released, that
@@ -62,9 +62,11 @@ impl Holder {
         // While nobody has reaped it, /proc tells of this process and no other. Asked in this order, no moment is
         // left in which neither knows.
         let leaving = leaving_status(self.pid);
-        match exit_status(pidfd) {
-            Ok(Some(status)) => reason_of(status),
-            _ => leaving.map_or(Reason::Closed, reason_of),
+        match (pidfd::info(pidfd), leaving) {
+            (Ok(pidfd::Info { status: Some(status), .. }), _) => reason_of(status),
+            (_, None) => Reason::Closed,
+            (Ok(pidfd::Info { uid, .. }), Some(_)) if !sees_exit_codes_of(uid) => Reason::Ended,
+            (_, Some(status)) => reason_of(status),
         }
     }
 }
@@ -89,6 +91,12 @@ fn leaving_status(pid: u32) -> Option<i32> {
         return None;
     }
     field(52)?.parse().ok()
+}
+
+/// Whether /proc shows us exit codes of user `uid`: to others it shows 0 (`do_task_stat` in fs/proc/array.c).
+fn sees_exit_codes_of(uid: u32) -> bool {
+    let own = rustix::process::geteuid();
+    own.is_root() || own.as_raw() == uid
 }
 
 /// A wait status (wait(2)) as a reason.

@@ -151,7 +151,9 @@ impl FuseDoor {
             }
             Operation::Open { flags } | Operation::Opendir { flags } => {
                 let (file, view) = file_of(header.nodeid).ok_or(Errno::STALE)?;
-                let opened = self.server().open(file, view, flags_of(flags), caller, fx)?;
+                let flags = flags_of(flags);
+                self.inodes().admit(header.nodeid, caller.tid, flags.write)?;
+                let opened = self.server().open(file, view, flags, caller, fx)?;
                 self.inodes().open(header.nodeid);
                 device.reply(unique, &open_out(opened, view));
             }

@@ -13,7 +13,8 @@ use crate::channel::{Deferred, Done, Handle, Kind, MountLane, Remaining, Waiter,
 use crate::events::Event;
 use crate::message::Message;
 use crate::ticket::{Answer, Effects, Ticket};
-use crate::tree::{File, NodeId, Part};
+use crate::tree::shrink;
+use crate::tree::{Attr, File, NodeId, Part};
 use crate::view::{Lines, Unsent, View, as_line};
 
 /// A descriptor of a peer, and so the holder of an end.
@@ -200,11 +201,19 @@ impl Server {
             return Ok(holder.clone());
         }
         let holder = Holder::of(tid).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        let holder = Arc::new(holder);
-        // Only processes are kept: a thread's number says nothing once the thread is gone.
-        if holder.pid() == tid && tid != 0 {
-            self.holders.insert(tid, holder.clone());
+        let pid = holder.pid();
+        if pid == 0 {
+            return Ok(Arc::new(holder));
         }
+        // Asked for by the number of a thread it may be known by that of its process.
+        if pid != tid
+            && let Some(known) = self.holders.get(&pid)
+            && known.is_current()
+        {
+            return Ok(known.clone());
+        }
+        let holder = Arc::new(holder);
+        self.holders.insert(pid, holder.clone());
         Ok(holder)
     }
 
@@ -214,9 +223,7 @@ impl Server {
             && self.holders.get(&holder.pid()).is_some_and(|kept| Arc::ptr_eq(kept, &holder))
         {
             self.holders.remove(&holder.pid());
-            if self.holders.is_empty() && self.holders.capacity() > 1024 {
-                self.holders = Default::default();
-            }
+            shrink(&mut self.holders);
         }
     }
 
@@ -492,6 +499,7 @@ impl Server {
         match completion {
             Completion::Received(waiter, delivery) => {
                 self.unpark(waiter.ticket.id());
+                self.touch(node, |attr, now| attr.atime = now);
                 self.hand_over(node, waiter, delivery, done, fx);
             }
             Completion::End(waiter) => {
@@ -504,6 +512,7 @@ impl Server {
             }
             Completion::Sent(waiter) => {
                 self.unpark(waiter.ticket.id());
+                self.touch(node, |attr, now| attr.mtime = now);
                 match waiter.wish {
                     Wish::Write(len) => fx.answer(waiter.ticket, Answer::Written(len)),
                     Wish::Lines(mut rest) => {
@@ -521,6 +530,12 @@ impl Server {
                 self.unpark(waiter.ticket.id());
                 refuse(waiter, Errno::PIPE, fx);
             }
+        }
+    }
+
+    fn touch(&mut self, node: NodeId, set: impl FnOnce(&mut Attr, SystemTime)) {
+        if let Ok(node) = self.tree.node_mut(node) {
+            set(&mut node.attr, SystemTime::now());
         }
     }
 
