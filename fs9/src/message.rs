@@ -5,8 +5,13 @@ use std::ops::{Deref, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fs9_tiers::heap;
+
 /// Spare buffers that are kept for the next large message; more are freed.
 const SPARES: usize = 4;
+
+/// So many bytes of messages at once are a burst, after which the heap is asked to give its memory back.
+const BURST: usize = 32 << 20;
 
 /// Bytes over the limit that are kept for texts: several times the status of as many channels as there may be.
 const TEXTS: usize = 256 << 20;
@@ -18,12 +23,15 @@ pub struct Store {
     limit: usize,
     buffer: usize,
     spares: Mutex<Vec<Vec<u8>>>,
+    /// The most that was used since memory was last given back.
+    peak: AtomicUsize,
 }
 
 impl Store {
     /// A store that holds at most `limit` bytes and lends buffers of `buffer` bytes.
     pub fn new(limit: usize, buffer: usize) -> Arc<Store> {
-        Arc::new(Store { used: AtomicUsize::new(0), limit, buffer, spares: Mutex::new(Vec::new()) })
+        let (used, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Store { used, limit, buffer, spares: Mutex::new(Vec::new()), peak })
     }
 
     /// A buffer to receive into. It is not counted before it becomes a message.
@@ -44,7 +52,8 @@ impl Store {
 
     fn claim_up_to(self: &Arc<Self>, limit: usize, bytes: usize) -> Option<Claim> {
         let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        let before = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        self.peak.fetch_max(before + bytes, Ordering::Relaxed);
         Some(Claim { store: self.clone(), bytes })
     }
 
@@ -68,6 +77,14 @@ impl Store {
     pub fn adopt(self: &Arc<Self>, buffer: Vec<u8>, range: Range<usize>) -> Option<Message> {
         let claim = self.claim(buffer.len())?;
         Some(Message::new(buffer, range, claim))
+    }
+
+    fn release(&self, bytes: usize) {
+        let rest = self.used.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        if rest < BURST / 16 && self.peak.load(Ordering::Relaxed) > BURST {
+            self.peak.store(rest, Ordering::Relaxed);
+            heap::trim();
+        }
     }
 
     fn take_back(&self, buffer: Vec<u8>) {
@@ -96,7 +113,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.store.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.store.release(self.bytes);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use fs9_tiers::heap;
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
@@ -504,6 +505,7 @@ impl Node {
 pub fn shrink<K: Eq + std::hash::Hash, V>(table: &mut FxHashMap<K, V>) {
     if table.capacity() > 1024 && table.len() < table.capacity() / 8 {
         table.shrink_to(table.len() * 2);
+        heap::trim();
     }
 }
 

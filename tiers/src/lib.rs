@@ -9,3 +9,8 @@ pub mod error;
 pub mod holder;
 #[allow(unsafe_code)]
 mod sys;
+
+/// The heap of the process, which by itself keeps what it once needed.
+pub mod heap {
+    pub use crate::sys::heap::{map_from, trim};
+}

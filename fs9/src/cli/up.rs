@@ -79,6 +79,8 @@ impl Up {
         }
         log_to_stderr();
         raise_descriptor_limit();
+        // Buffers of large messages go back to the kernel when they are freed, not into a heap that keeps its peak.
+        fs9_tiers::heap::map_from(128 * 1024);
         // From here on a signal is kept until the mount can be ended cleanly.
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
         let Prepared { dir, cleaned, .. } = prepare(&self.dir)?;

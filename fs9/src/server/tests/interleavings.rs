@@ -12,8 +12,8 @@ use shuttle::{Config, Runner};
 
 use super::*;
 
-const RANDOM: usize = 2000;
-const PCT: usize = 1000;
+const RANDOM: usize = 10_000;
+const PCT: usize = 5000;
 
 /// Runs `scenario` under many schedules.
 fn check(scenario: impl Fn() + Send + Sync + 'static) {
@@ -24,8 +24,8 @@ fn check(scenario: impl Fn() + Send + Sync + 'static) {
         config
     };
     let again = scenario.clone();
-    Runner::new(RandomScheduler::new(RANDOM), config()).run(move || again());
-    Runner::new(PctScheduler::new(3, PCT), config()).run(move || scenario());
+    assert_eq!(Runner::new(RandomScheduler::new(RANDOM), config()).run(move || again()), RANDOM);
+    assert_eq!(Runner::new(PctScheduler::new(3, PCT), config()).run(move || scenario()), PCT);
 }
 
 /// The server as loop threads share it, and its door.
@@ -104,7 +104,8 @@ impl Shared {
 
     /// The answer to `id`, of which there is exactly one.
     fn answered(&self, id: u64) -> String {
-        self.answer(id).unwrap_or_else(|| panic!("{id} was never answered: {:?}", self.door.said()))
+        let said = self.door.said().clone();
+        self.answer(id).unwrap_or_else(|| panic!("{id} was never answered: {said:?}"))
     }
 
     /// All messages that are in the slot of `path`, in order.
@@ -123,7 +124,8 @@ impl Shared {
     /// Nobody waits, and the ledgers balance.
     fn settled(&self) {
         let server = self.server.lock().unwrap();
-        assert!(server.parked.is_empty(), "{:?} are left waiting: {:?}", server.parked, self.door.said());
+        let said = self.door.said().clone();
+        assert!(server.parked.is_empty(), "{:?} are left waiting: {said:?}", server.parked);
         balanced(&server);
     }
 }
