@@ -175,7 +175,7 @@ mod tests {
     fn the_greeting_can_be_copied_into_a_shell() {
         let text = greeting(Path::new("/my p"), true);
         assert!(text.starts_with("cleaned up"), "{text}");
-        assert!(text.contains("\n  receive:  head -n1 '/my p/jobs'\n"), "{text}");
+        assert!(text.contains("\n  receive:  cat '/my p/jobs:whole'\n"), "{text}");
         assert!(greeting(Path::new("/p"), false).starts_with("fs9 is up on /p\n"));
     }
 }
