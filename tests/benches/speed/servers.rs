@@ -1,0 +1,144 @@
+//! The two servers: the floor and ours, each on a directory of its own, ended on drop.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use fs9_tests::{Mount, fs9, wait_for};
+use tempfile::TempDir;
+
+/// Where server and clients run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On one processor.
+    Pinned,
+    /// Wherever the kernel puts them.
+    Unpinned,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Place::Pinned { "pinned" } else { "unpinned" })
+    }
+}
+
+impl Place {
+    /// `program` there.
+    pub fn command(self, program: &Path) -> Command {
+        match self {
+            Place::Unpinned => Command::new(program),
+            Place::Pinned => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", "0"]).arg(program);
+                command
+            }
+        }
+    }
+}
+
+/// Two files: what is written to the first is read from the second, and the reverse.
+pub type Ends = [PathBuf; 2];
+
+/// fusefloor.
+pub struct Floor {
+    dir: TempDir,
+    server: Child,
+}
+
+impl Floor {
+    /// Mounts it.
+    pub fn up(tools: &Path, place: Place) -> Floor {
+        let dir = tempfile::tempdir().unwrap();
+        let server = place.command(&tools.join("fusefloor")).arg(dir.path()).stderr(Stdio::null()).spawn().unwrap();
+        let floor = Floor { dir, server };
+        wait_for("fusefloor", || fs::metadata(&floor.ends()[0]).ok());
+        floor
+    }
+
+    /// Its two files.
+    pub fn ends(&self) -> Ends {
+        ["a", "b"].map(|end| self.dir.path().join(end))
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status();
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// fs9, with pairs named 0, 1, ... and a queue named q.
+pub struct Ours {
+    mount: Mount,
+    pairs: usize,
+}
+
+impl Ours {
+    /// With one pair.
+    pub fn up(place: Place) -> Ours {
+        Ours::new(place, 1)
+    }
+
+    /// With many.
+    pub fn with_pairs(pairs: usize) -> Ours {
+        Ours::new(Place::Unpinned, pairs)
+    }
+
+    fn new(place: Place, pairs: usize) -> Ours {
+        let mount = match place {
+            Place::Unpinned => Mount::new(),
+            Place::Pinned => Mount::through(&["taskset", "-c", "0"]),
+        };
+        for pair in 0..pairs {
+            let path = mount.path(&pair.to_string());
+            assert!(fs9(&["new", "--pair", path.to_str().unwrap()]).status().unwrap().success());
+        }
+        fs::write(mount.path("ctl"), "new q").unwrap();
+        Ours { mount, pairs }
+    }
+
+    /// The two ends of the first pair.
+    pub fn ends(&self) -> Ends {
+        ["0/a", "0/b"].map(|end| self.mount.path(end))
+    }
+
+    /// The queue, to write and to read.
+    pub fn queue(&self) -> Ends {
+        [self.mount.path("q"), self.mount.path("q")]
+    }
+
+    /// The ends of all pairs.
+    pub fn all_ends(&self) -> Vec<Ends> {
+        (0..self.pairs).map(|pair| ["a", "b"].map(|end| self.mount.path(&format!("{pair}/{end}")))).collect()
+    }
+
+    /// Nanoseconds that the server's threads have run.
+    pub fn processor_time(&self) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.mount.server())).unwrap();
+        let time = |task: fs::DirEntry| fs::read_to_string(task.path().join("schedstat")).unwrap();
+        tasks.map(|task| time(task.unwrap()).split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
+    /// The server's reads, writes, voluntary and involuntary context switches so far.
+    pub fn counters(&self) -> [u64; 4] {
+        let pid = self.mount.server();
+        let figure = |file: &str, name: &str| -> u64 {
+            let text = fs::read_to_string(file).unwrap();
+            text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap()
+        };
+        let io = format!("/proc/{pid}/io");
+        let switches = |name: &str| -> u64 {
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+            tasks.map(|task| figure(task.unwrap().path().join("status").to_str().unwrap(), name)).sum()
+        };
+        [
+            figure(&io, "syscr:"),
+            figure(&io, "syscw:"),
+            switches("voluntary_ctxt_switches:"),
+            switches("nonvoluntary_ctxt_switches:"),
+        ]
+    }
+}
