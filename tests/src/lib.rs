@@ -3,7 +3,11 @@
 //! Everything here panics with a sentence when something is wrong: that is a failed test.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
+pub mod file;
 pub mod process;
+pub mod setup;
+pub mod user;
+pub mod waiter;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -67,20 +71,35 @@ impl Mount {
 
     /// `fs9 up ARGS...` on a fresh directory.
     pub fn with(args: &[&str]) -> Mount {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("p")).unwrap();
-        fs::create_dir(dir.path().join("bin")).unwrap();
-        symlink(binary(), dir.path().join("bin/fs9")).unwrap();
-        let mut mount = Mount { dir, server: 0 };
+        let mut mount = Mount::not_yet_up();
         mount.up(args);
         mount
     }
 
-    /// `fs9 up ARGS...` again, on the same directory.
-    pub fn up(&mut self, args: &[&str]) {
+    /// `PREFIX... fs9 up` on a fresh directory: a server that runs under taskset, say.
+    pub fn through(prefix: &[&str]) -> Mount {
+        let mut mount = Mount::not_yet_up();
+        let mut command = Command::new(prefix[0]);
+        stdout(command.args(&prefix[1..]).arg(binary()).arg("up").arg(mount.path("")).output().unwrap());
+        mount.server = mount.status()["server"]["pid"].as_u64().unwrap() as u32;
+        mount
+    }
+
+    fn not_yet_up() -> Mount {
+        setup::set_up();
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("p")).unwrap();
+        fs::create_dir(dir.path().join("bin")).unwrap();
+        symlink(binary(), dir.path().join("bin/fs9")).unwrap();
+        Mount { dir, server: 0 }
+    }
+
+    /// `fs9 up ARGS...` again, on the same directory; returns what it said.
+    pub fn up(&mut self, args: &[&str]) -> String {
         let point = self.path("");
-        stdout(fs9(&["up", point.to_str().unwrap()]).args(args).output().unwrap());
+        let said = stdout(fs9(&["up", point.to_str().unwrap()]).args(args).output().unwrap());
         self.server = self.status()["server"]["pid"].as_u64().unwrap() as u32;
+        said
     }
 
     /// A path in the mount; of the mount point itself for "".
@@ -141,6 +160,19 @@ impl Mount {
         wait_for(&format!("{figure} of {queue} to be {value}: {:#}", self.channel(queue)), || {
             (self.figure(queue, figure) == value).then_some(())
         });
+    }
+
+    /// Waits until `status.json` says of a channel what `holds` looks for.
+    pub fn wait_channel(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) {
+        let start = Instant::now();
+        loop {
+            let channel = self.channel(name);
+            if holds(&channel) {
+                return;
+            }
+            assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} until {name}: {what}; it is {channel:#}");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Checks every ledger: sent = received + dropped + slot + held.

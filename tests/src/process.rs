@@ -1,8 +1,9 @@
 //! Processes of a test: ended when the test is, and looked at through /proc.
 
 use std::fs;
+use std::io::Read;
 use std::ops::{Deref, DerefMut};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -16,6 +17,22 @@ impl Running {
     /// Starts `command`.
     pub fn new(command: &mut Command) -> Running {
         Running(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
+    /// Starts `command` with pipes on its standard input and output, see [`Running::said`].
+    pub fn piped(command: &mut Command) -> Running {
+        Running::new(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
+    }
+
+    /// Closes its standard input, waits for its end, which must be a success, and returns what it printed. Of one that
+    /// prints more than a pipe holds, it does not see the end.
+    pub fn said(mut self) -> String {
+        drop(self.0.stdin.take());
+        let status = self.ended();
+        let mut text = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(status.success(), "{status}: {text}");
+        text
     }
 
     /// Sends it a signal.
