@@ -1,7 +1,7 @@
 //! The command line. Every command that takes a path works through the mounted files: there is no private door.
 //!
-//! One file a command; what they share is one file a noun: [`place`] (a path in a mount), [`peer`] (one descriptor),
-//! [`wait`] (a call that may block), [`report`] (status.json), [`errno`] (what an error means), [`output`] (stdout).
+//! One file a command; what they share is one file a noun: `place` (a path in a mount), `peer` (one descriptor),
+//! `wait` (a call that may block), `report` (status.json), `errno` (what an error means), `output` (stdout).
 
 mod call;
 mod channel;
