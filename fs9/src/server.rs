@@ -4,30 +4,38 @@
 //! A verb never waits. One that must wait leaves its ticket in line at a lane, to be answered when somebody comes, is
 //! interrupted, or leaves. What is to be said goes into [`Effects`] and is said after the caller's lock is released.
 
+mod listen;
+mod names;
+mod obey;
 mod peer;
+mod poll;
+mod read;
 mod report;
 #[cfg(test)]
 mod tests;
+mod waiting;
+mod write;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use fs9_tiers::error::Reason;
 use fs9_tiers::holder::Holder;
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use slab::Slab;
 
-use crate::channel::{Channel, Done, Handle, Kind};
-use crate::ctl::{self, Verb};
-use crate::events::{Event, Log};
+use crate::channel::{Done, Handle};
+use crate::ctl::{self};
+use crate::events::Log;
 use crate::message::{Message, Store};
 use crate::mount::Limits;
 use crate::ticket::{Answer, Effects, Ticket};
-use crate::tree::{Attr, Body, Entry, File, NodeId, Part, ROOT, Stat, Tree, shrink};
+use crate::tree::{Attr, Entry, File, NodeId, Part, ROOT, Stat, Tree};
 use crate::view::View;
-use peer::{Peer, Wait};
+use listen::{EventReader, EventWaiter};
+use peer::Peer;
+use waiting::Parked;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, Default)]
@@ -97,31 +105,6 @@ enum Open {
     Ctl(File, Message),
     /// `events`.
     Events(EventReader),
-}
-
-/// A descriptor of `events`.
-#[derive(Debug)]
-struct EventReader {
-    cursor: u64,
-    /// A line that a short read left the rest of.
-    rest: Option<(Message, usize)>,
-    watch: Option<u64>,
-}
-
-/// A request that waits.
-#[derive(Debug)]
-struct Parked {
-    handle: Handle,
-    wait: Wait,
-    since: SystemTime,
-}
-
-/// Somebody who waits for an event.
-#[derive(Debug)]
-struct EventWaiter {
-    handle: Handle,
-    ticket: Ticket,
-    size: usize,
 }
 
 /// The server of one mount.
@@ -270,105 +253,6 @@ impl Server {
         Opened { handle: self.open.insert(open), stream, flush: false }
     }
 
-    /// Makes a queue called `name` in `dir`. `NAME:line` and `NAME:whole` make `NAME`.
-    ///
-    /// # Errors
-    /// As [`Tree::make`].
-    pub fn make_queue(
-        &mut self,
-        dir: File,
-        name: &[u8],
-        mode: u32,
-        caller: Caller,
-        fx: &mut Effects,
-    ) -> Answered<(File, View)> {
-        let (base, view) = std::str::from_utf8(name).map_or((name, View::Plain), |name| {
-            let (base, view) = View::split(name);
-            (base.as_bytes(), view)
-        });
-        let id = self.make(dir, base, Attr::new(mode, caller.uid, caller.gid), Kind::Queue { ack: false }, fx)?;
-        Ok((File::of(id), view))
-    }
-
-    /// Removes what [`Server::make_queue`] made for somebody who then could not open it.
-    pub fn unmake(&mut self, file: File, fx: &mut Effects) {
-        let _ = self.remove_file(file, fx);
-    }
-
-    fn make(&mut self, dir: File, name: &[u8], attr: Attr, kind: Kind, fx: &mut Effects) -> Answered<NodeId> {
-        if self.stopping {
-            return Err(Errno::SHUTDOWN);
-        }
-        // A pair is walked into, so its owner may; its ends are plain files.
-        let (attr, channel) = match kind {
-            Kind::Queue { ack } => (attr, Channel::queue(ack)),
-            Kind::Pair => (Attr { mode: attr.mode | 0o100, ..attr }, Channel::pair()),
-        };
-        let id = self.tree.make(dir, name, attr, Body::Channel(Box::new(channel)))?;
-        self.report(Event { event: "created", uid: Some(attr.uid), ..Event::default() }, id, None, fx);
-        Ok(id)
-    }
-
-    /// Makes a plain directory.
-    ///
-    /// # Errors
-    /// As [`Tree::make`].
-    pub fn make_directory(&mut self, dir: File, name: &[u8], mode: u32, caller: Caller) -> Answered<File> {
-        let attr = Attr::new(mode, caller.uid, caller.gid);
-        Ok(File::of(self.tree.make(dir, name, attr, Body::Directory(Default::default()))?))
-    }
-
-    /// Removes `name` from `dir`: rmdir(2) where `directory`, else unlink(2). Who waits at a channel is hung up first.
-    ///
-    /// # Errors
-    /// EISDIR and ENOTDIR for the other call's kind, ENOTEMPTY, EPERM for fixed files, ENOENT.
-    pub fn remove(&mut self, dir: File, name: &[u8], directory: bool, fx: &mut Effects) -> Answered<()> {
-        let (file, view) = self.tree.walk(dir, name)?;
-        if view != View::Plain {
-            return Err(Errno::INVAL);
-        }
-        let is_directory = file.part == Part::Own && self.tree.node(file.node)?.is_directory();
-        match (is_directory, directory) {
-            (true, false) => Err(Errno::ISDIR),
-            (false, true) => Err(Errno::NOTDIR),
-            _ => self.remove_file(file, fx),
-        }
-    }
-
-    fn remove_file(&mut self, file: File, fx: &mut Effects) -> Answered<()> {
-        self.tree.remove(file)?;
-        let mut done = Vec::new();
-        if let Ok(channel) = self.tree.channel_mut(file.node) {
-            channel.hang_up(Reason::Removed, &mut done);
-            self.report(Event { event: "removed", ..Event::default() }, file.node, None, fx);
-        }
-        self.finish(file.node, done, fx);
-        self.forget_if_unused(file.node);
-        Ok(())
-    }
-
-    /// A removed node goes when nobody has it open.
-    fn forget_if_unused(&mut self, id: NodeId) {
-        let unused = match self.tree.node(id) {
-            Ok(node) if node.removed => match &node.body {
-                Body::Channel(channel) => channel.opens == 0,
-                Body::Directory(_) => true,
-            },
-            _ => false,
-        };
-        if unused {
-            self.tree.forget(id);
-        }
-    }
-
-    /// Renames.
-    ///
-    /// # Errors
-    /// As [`Tree::rename`].
-    pub fn rename(&mut self, dir: File, name: &[u8], new_dir: File, new_name: &[u8]) -> Answered<()> {
-        self.tree.rename(dir, name, new_dir, new_name)
-    }
-
     /// The entries of an open directory, as they were when it was last read from its beginning.
     ///
     /// # Errors
@@ -442,61 +326,6 @@ impl Server {
         }
     }
 
-    /// Does what one write to `ctl` says.
-    fn obey(&mut self, ctl: File, text: &[u8], caller: Caller, fx: &mut Effects) -> Answered<()> {
-        let result = Verb::parse(text).and_then(|verb| self.carry_out(ctl, verb, caller, fx));
-        if let Err(errno) = result {
-            let said = String::from_utf8_lossy(&text[..text.len().min(200)]).trim_end().to_owned();
-            let reason = Some(format!("ctl: {said}: {errno}"));
-            self.report(Event { event: "refused", reason, uid: Some(caller.uid), ..Event::default() }, ROOT, None, fx);
-        }
-        result
-    }
-
-    fn carry_out(&mut self, ctl: File, verb: Verb, caller: Caller, fx: &mut Effects) -> Answered<()> {
-        match verb {
-            Verb::HangUp(None) if ctl.node != ROOT => self.hang_up(ctl, fx),
-            // A pair's ctl speaks of that pair only: who may use it need not be allowed the rest.
-            _ if ctl.node != ROOT => Err(Errno::INVAL),
-            Verb::New { pair, ack, name } => {
-                let (dir, name) = name.rsplit_once('/').unwrap_or(("", &name));
-                let dir = self.tree.find(dir)?;
-                let kind = if pair { Kind::Pair } else { Kind::Queue { ack } };
-                self.make(dir, name.as_bytes(), Attr::new(0o600, caller.uid, caller.gid), kind, fx).map(drop)
-            }
-            Verb::Remove(name) => {
-                let file = self.tree.find(&name)?;
-                self.remove_file(file, fx)
-            }
-            Verb::HangUp(Some(name)) => {
-                let file = self.tree.find(&name)?;
-                self.hang_up(file, fx)
-            }
-            Verb::HangUp(None) => Err(Errno::INVAL),
-            Verb::Stop => {
-                self.stopping = true;
-                fx.stop();
-                Ok(())
-            }
-        }
-    }
-
-    fn hang_up(&mut self, file: File, fx: &mut Effects) -> Answered<()> {
-        let mut done: Vec<Done> = Vec::new();
-        let channel = self.tree.channel_mut(file.node)?;
-        if channel.kind() != Kind::Pair {
-            // Anybody may come to a queue at any time: there is no conversation to end.
-            return Err(Errno::INVAL);
-        }
-        if !channel.is_held() {
-            return Ok(()); // nobody talks, and whoever comes next should be able to
-        }
-        channel.hang_up(Reason::HungUp, &mut done);
-        self.report(Event { event: "hungup", ..Event::default() }, file.node, None, fx);
-        self.finish(file.node, done, fx);
-        Ok(())
-    }
-
     /// fsync(2): a reader has done with its message.
     ///
     /// # Errors
@@ -555,86 +384,6 @@ impl Server {
             }
             Some(_) => Ok(ready::IN | ready::OUT),
             None => Err(Errno::BADF),
-        }
-    }
-
-    /// Request `id` was interrupted: if it waits it fails with EINTR; nothing was sent, nothing consumed. If it has not
-    /// come yet (another thread has just read it) it will not wait.
-    pub fn interrupt(&mut self, id: u64, fx: &mut Effects) {
-        if self.parked.contains_key(&id) {
-            self.cancel(id, Errno::INTR, fx);
-        } else {
-            if self.early.len() >= EARLY {
-                self.early.pop_front();
-            }
-            self.early.push_back(id);
-        }
-    }
-
-    /// Whether the request was interrupted before it came. Asked before it is parked.
-    fn take_early(&mut self, id: u64) -> bool {
-        match self.early.iter().position(|early| *early == id) {
-            Some(index) => self.early.remove(index).is_some(),
-            None => false,
-        }
-    }
-
-    fn park(&mut self, id: u64, handle: Handle, wait: Wait, fx: &mut Effects) {
-        self.parked.insert(id, Parked { handle, wait, since: SystemTime::now() });
-        if let Some(Open::Peer(peer)) = self.open.get_mut(handle) {
-            peer.parked += 1;
-        }
-        if self.take_early(id) {
-            self.cancel(id, Errno::INTR, fx);
-        }
-    }
-
-    fn unpark(&mut self, id: u64) -> Option<Parked> {
-        let parked = self.parked.remove(&id)?;
-        shrink(&mut self.parked);
-        if let Some(Open::Peer(peer)) = self.open.get_mut(parked.handle) {
-            peer.parked -= 1;
-        }
-        Some(parked)
-    }
-
-    fn read_event(&mut self, handle: Handle, size: usize, nonblocking: bool, ticket: Ticket, fx: &mut Effects) {
-        let Some(Open::Events(reader)) = self.open.get_mut(handle) else { return };
-        let next =
-            reader.rest.take().or_else(|| self.events.next(&mut reader.cursor, &self.store).map(|line| (line, 0)));
-        match next {
-            Some((line, from)) => {
-                let to = from.saturating_add(size).min(line.len());
-                reader.rest = (to < line.len()).then(|| (line.clone(), to));
-                fx.answer(ticket, Answer::Data(line, from..to));
-            }
-            None if nonblocking => fx.fail(ticket, Errno::AGAIN),
-            None => {
-                let id = ticket.id();
-                self.event_waiters.push_back(EventWaiter { handle, ticket, size });
-                self.park(id, handle, Wait::Event, fx);
-            }
-        }
-    }
-
-    /// Tells whoever reads `events`. `node` gives the event its name.
-    fn report(&mut self, event: Event<'_>, node: NodeId, end: Option<usize>, fx: &mut Effects) {
-        if self.event_readers.is_empty() {
-            return;
-        }
-        let path = self.tree.path(node);
-        let end = end.map(|end| crate::channel::ENDS[end & 1]);
-        self.events.push(Event { name: &path, end, ..event }, &self.store);
-        for waiter in std::mem::take(&mut self.event_waiters) {
-            self.unpark(waiter.ticket.id());
-            self.read_event(waiter.handle, waiter.size, false, waiter.ticket, fx);
-        }
-        for handle in &self.event_readers {
-            if let Some(Open::Events(reader)) = self.open.get_mut(*handle)
-                && let Some(watch) = reader.watch.take()
-            {
-                fx.wake(watch);
-            }
         }
     }
 }

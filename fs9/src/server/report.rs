@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::{Answered, Open, Parked, Server};
+use super::waiting::Parked;
+use super::{Answered, Open, Server};
 use crate::channel::{Channel, ENDS, Handle, Kind, MountLane};
 use crate::events::seconds;
 use crate::tree::{Body, Node, NodeId};

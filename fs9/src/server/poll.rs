@@ -1,0 +1,64 @@
+//! Polling a peer: what is ready now, and who is to be woken when something becomes so.
+
+use super::peer::Watch;
+use super::{Answered, Server, ready};
+use crate::channel::Handle;
+use crate::ticket::Effects;
+use crate::tree::NodeId;
+
+impl Server {
+    pub(super) fn poll_peer(&mut self, handle: Handle, interest: u32, watch: Option<u64>) -> Answered<u32> {
+        let now = self.readiness(handle)?;
+        let peer = self.peer(handle)?;
+        let Some(id) = watch else { return Ok(now) };
+        // Several may poll one descriptor, each for something else; they are all woken under one id.
+        let before =
+            peer.watch.replace(Watch { id, interest: interest | peer.watch.map_or(0, |watch| watch.interest) });
+        let node = peer.node;
+        if before.is_none() {
+            self.tree.channel_mut(node)?.watchers.push(handle);
+        }
+        Ok(now)
+    }
+
+    pub(super) fn readiness(&mut self, handle: Handle) -> Answered<u32> {
+        let peer = self.peer(handle)?;
+        let (node, end, flags) = (peer.node, peer.end, peer.flags);
+        let in_hand = peer.had_whole || peer.has_rest();
+        let (incoming, outgoing) = self.tree.channel_mut(node)?.view_of(end);
+        let mut now = 0;
+        if flags.read && (in_hand || incoming.is_readable()) {
+            now |= ready::IN;
+        }
+        if flags.write && outgoing.is_writable() {
+            now |= ready::OUT;
+        }
+        if let Some(reason) = incoming.ended() {
+            now |= if reason.is_loss() { ready::HUP | ready::ERR } else { ready::HUP };
+        }
+        Ok(now)
+    }
+
+    pub(super) fn wake_watchers(&mut self, node: NodeId, fx: &mut Effects) {
+        let Ok(channel) = self.tree.channel_mut(node) else { return };
+        if channel.watchers.is_empty() {
+            return;
+        }
+        let watchers = std::mem::take(&mut channel.watchers);
+        let mut asleep = Vec::new();
+        for handle in watchers {
+            let now = self.readiness(handle).unwrap_or(0);
+            let Ok(peer) = self.peer(handle) else { continue };
+            let Some(watch) = peer.watch else { continue };
+            if now & (watch.interest | ready::ERR | ready::HUP) != 0 {
+                peer.watch = None;
+                fx.wake(watch.id);
+            } else {
+                asleep.push(handle);
+            }
+        }
+        if let Ok(channel) = self.tree.channel_mut(node) {
+            channel.watchers = asleep;
+        }
+    }
+}

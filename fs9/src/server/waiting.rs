@@ -1,0 +1,181 @@
+//! Requests that wait: parked until a lane completes them or somebody ends the wait.
+
+use std::time::SystemTime;
+
+use fs9_tiers::channel::{Completion, Place};
+use rustix::io::Errno;
+
+use super::peer::Peer;
+use super::write::refuse;
+use super::{EARLY, Open, Server};
+use crate::channel::{Done, Handle, Waiter, Wish};
+use crate::ticket::{Answer, Effects};
+use crate::tree::{Attr, NodeId, shrink};
+
+/// A request that waits.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub handle: Handle,
+    pub wait: Wait,
+    pub since: SystemTime,
+}
+
+/// What a parked request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// A message.
+    Read(Place),
+    /// The slot.
+    Write(Place),
+    /// The slot, to begin a view.
+    Begin,
+    /// An event.
+    Event,
+}
+
+impl Wait {
+    /// The word for it in `status`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Wait::Read(_) | Wait::Event => "read",
+            Wait::Write(_) | Wait::Begin => "write",
+        }
+    }
+}
+
+impl Server {
+    /// Request `id` was interrupted: if it waits it fails with EINTR; nothing was sent, nothing consumed. If it has not
+    /// come yet (another thread has just read it) it will not wait.
+    pub fn interrupt(&mut self, id: u64, fx: &mut Effects) {
+        if self.parked.contains_key(&id) {
+            self.cancel(id, Errno::INTR, fx);
+        } else {
+            if self.early.len() >= EARLY {
+                self.early.pop_front();
+            }
+            self.early.push_back(id);
+        }
+    }
+
+    /// Whether the request was interrupted before it came. Asked before it is parked.
+    pub(super) fn take_early(&mut self, id: u64) -> bool {
+        match self.early.iter().position(|early| *early == id) {
+            Some(index) => self.early.remove(index).is_some(),
+            None => false,
+        }
+    }
+
+    pub(super) fn park(&mut self, id: u64, handle: Handle, wait: Wait, fx: &mut Effects) {
+        self.parked.insert(id, Parked { handle, wait, since: SystemTime::now() });
+        if let Some(Open::Peer(peer)) = self.open.get_mut(handle) {
+            peer.parked += 1;
+        }
+        if self.take_early(id) {
+            self.cancel(id, Errno::INTR, fx);
+        }
+    }
+
+    pub(super) fn unpark(&mut self, id: u64) -> Option<Parked> {
+        let parked = self.parked.remove(&id)?;
+        shrink(&mut self.parked);
+        if let Some(Open::Peer(peer)) = self.open.get_mut(parked.handle) {
+            peer.parked -= 1;
+        }
+        Some(parked)
+    }
+
+    /// Answers what a lane has decided. What that makes possible (the next line of a write, a write that waited for the
+    /// slot) is done too, until nothing more comes of it; then whoever polls is woken.
+    pub(super) fn finish(&mut self, node: NodeId, mut done: Vec<Done>, fx: &mut Effects) {
+        let mut more = Vec::new();
+        loop {
+            for completion in done.drain(..) {
+                self.complete(node, completion, &mut more, fx);
+            }
+            if more.is_empty() && !self.admit_deferred(node, fx) {
+                break;
+            }
+            std::mem::swap(&mut done, &mut more);
+        }
+        self.wake_watchers(node, fx);
+        if done.capacity() <= 64 {
+            self.spare = done;
+        }
+    }
+
+    pub(super) fn complete(&mut self, node: NodeId, completion: Done, done: &mut Vec<Done>, fx: &mut Effects) {
+        match completion {
+            Completion::Received(waiter, delivery) => {
+                self.unpark(waiter.ticket.id());
+                self.touch(node, |attr, now| attr.atime = now);
+                self.hand_over(node, waiter, delivery, done, fx);
+            }
+            Completion::End(waiter) => {
+                self.unpark(waiter.ticket.id());
+                fx.answer(waiter.ticket, Answer::End);
+            }
+            Completion::Lost(waiter) => {
+                self.unpark(waiter.ticket.id());
+                fx.fail(waiter.ticket, Errno::CONNRESET);
+            }
+            Completion::Sent(waiter) => {
+                self.unpark(waiter.ticket.id());
+                self.touch(node, |attr, now| attr.mtime = now);
+                match waiter.wish {
+                    Wish::Write(len) => fx.answer(waiter.ticket, Answer::Written(len)),
+                    Wish::Lines(mut rest) => {
+                        rest.done = rest.next;
+                        if let Ok(peer) = self.peer(waiter.handle) {
+                            peer.unsent.clear();
+                        }
+                        let waiter = Waiter { wish: Wish::Read(0), ..waiter };
+                        self.write_next_line(waiter, rest, done, fx);
+                    }
+                    Wish::Read(_) => {}
+                }
+            }
+            Completion::Broken(waiter, _message) => {
+                self.unpark(waiter.ticket.id());
+                refuse(waiter, Errno::PIPE, fx);
+            }
+        }
+    }
+
+    pub(super) fn touch(&mut self, node: NodeId, set: impl FnOnce(&mut Attr, SystemTime)) {
+        if let Ok(node) = self.tree.node_mut(node) {
+            set(&mut node.attr, SystemTime::now());
+        }
+    }
+
+    /// The parked request `id` leaves the line and fails with `errno`; lines of it that were sent are written.
+    pub(super) fn cancel(&mut self, id: u64, errno: Errno, fx: &mut Effects) {
+        let Some(Parked { handle, wait, .. }) = self.unpark(id) else { return };
+        if wait == Wait::Event {
+            if let Some(index) = self.event_waiters.iter().position(|waiter| waiter.ticket.id() == id) {
+                self.event_waiters.remove(index).into_iter().for_each(|waiter| fx.fail(waiter.ticket, errno));
+            }
+            return;
+        }
+        let Ok(Peer { node, end, .. }) = self.peer(handle) else { return };
+        let (node, end) = (*node, *end);
+        let Ok(channel) = self.tree.channel_mut(node) else { return };
+        let mut done = Vec::new();
+        match wait {
+            Wait::Read(place) => {
+                let reader = channel.incoming(end).lane.cancel(place, &mut done);
+                reader.into_iter().for_each(|waiter| fx.fail(waiter.ticket, errno));
+            }
+            Wait::Write(place) => {
+                let writer = channel.outgoing(end).lane.cancel(place, &mut done);
+                writer.into_iter().for_each(|waiter| refuse(waiter, errno, fx));
+            }
+            Wait::Begin | Wait::Event => {
+                let deferred = &mut channel.outgoing(end).deferred;
+                if let Some(index) = deferred.iter().position(|deferred| deferred.ticket.id() == id) {
+                    deferred.remove(index).into_iter().for_each(|deferred| fx.fail(deferred.ticket, errno));
+                }
+            }
+        }
+        self.finish(node, done, fx);
+    }
+}
