@@ -14,6 +14,7 @@ mod message;
 mod mount;
 pub mod mountpoint;
 mod server;
+mod status;
 mod ticket;
 mod tree;
 mod view;

@@ -235,7 +235,7 @@ impl Server {
                 self.text(include_str!("mount-readme.txt").to_owned()).map(|text| self.opened(Open::Text(text), false))
             }
             Part::Status => {
-                let text = if file.node == ROOT { self.status() } else { self.status_of(file.node)? };
+                let text = if file.node == ROOT { self.status().text() } else { self.status_of(file.node)? };
                 self.text(text).map(|text| self.opened(Open::Text(text), false))
             }
             Part::StatusJson => {

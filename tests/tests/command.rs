@@ -227,7 +227,7 @@ fn a_held_end_is_explained() {
     let _holder = Fd::both(mount.path("t/a"));
     refused(&mount, "fs9 send p/t/a x", &["EBUSY", "fs9 status p/t/a"]);
     let status = mount.run("fs9 status p/t/a");
-    assert!(status.contains(&format!("end a: pid {} uid 0 rw", std::process::id())), "{status}");
+    assert!(status.contains(&format!("t/a  pid {} uid 0  rw", std::process::id())), "{status}");
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn status_shows_the_mount_or_one_channel() {
     let one: Value = serde_json::from_str(&mount.run("fs9 status --json p/q")).unwrap();
     assert_eq!((&one["name"], &one["lanes"][0]["slot"]), (&"q".into(), &1.into()));
     let text = mount.run("fs9 status p/q:whole");
-    assert!(text.starts_with("q  queue  0600  uid 0\n  sent 1, received 0, in the slot 1, held 0"), "{text}");
+    assert!(text.starts_with("q  queue 0600 uid 0  sent 1 = received 0 + dropped 0 + slot 1 + held 0"), "{text}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::errno::{Verb, failed};
 use super::output::print;
 use super::place::Place;
-use super::report::Report;
+use super::report::status;
 use super::shell::shown;
 use super::wait::Wait;
 use crate::mountpoint::{self, MountInfo};
@@ -73,10 +73,11 @@ fn clean(mount: &MountInfo) -> anyhow::Result<()> {
 
 fn stop(mount: &MountInfo, wait: &Wait) -> anyhow::Result<()> {
     let root = Place { shown: mount.point.clone(), root: mount.point.clone(), relative: PathBuf::new() };
-    let pid = Report::read(&root, wait)?.server.pid;
+    let pid = status(&root, wait)?.server.pid;
     // Taken before it is asked to end, so that the number cannot have passed to another process. A server that cannot
     // be seen from here (another PID namespace) is known by its mount alone.
-    let server = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let server =
+        i32::try_from(pid).ok().and_then(Pid::from_raw).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let asked = root.control(Verb::Stop, "stop", wait);
     // A server that ends fast may not answer the write any more.
     if asked.is_err() && mountpoint::still_mounted(mount.id)? && !mount.is_dead() {
@@ -85,7 +86,7 @@ fn stop(mount: &MountInfo, wait: &Wait) -> anyhow::Result<()> {
     if gone(mount, server)? { Ok(()) } else { bail!(not_ending(mount, pid)) }
 }
 
-fn not_ending(mount: &MountInfo, pid: i32) -> String {
+fn not_ending(mount: &MountInfo, pid: u32) -> String {
     let dir = shown(&mount.point);
     format!(
         "the server of {dir} (pid {pid}) goes on after {} s: `kill -9 {pid}`, then `fs9 down {dir}`",

@@ -10,9 +10,10 @@ use clap::Args;
 use super::errno::{Verb, failed};
 use super::output::print;
 use super::place::Place;
-use super::report::{Channel, Report};
+use super::report::status;
 use super::shell::shown;
 use super::wait::Wait;
+use crate::status::ChannelStatus;
 
 /// List channels and directories: kind, mode, how many wait, name
 #[derive(Debug, Args)]
@@ -25,9 +26,9 @@ pub struct Ls {
 impl Ls {
     pub fn run(self) -> anyhow::Result<()> {
         let place = Place::of(&self.path)?;
-        let report = Report::read(&place, &Wait::new(None)?)?;
-        let channels: HashMap<&Path, &Channel> =
-            report.channels.iter().map(|channel| (Path::new(&channel.name), channel)).collect();
+        let status = status(&place, &Wait::new(None)?)?;
+        let channels: HashMap<&Path, &ChannelStatus> =
+            status.channels.iter().map(|channel| (Path::new(&channel.name), channel)).collect();
         if let Some(channel) = channels.get(place.relative.as_path()) {
             return print(channel_row(&shown(&self.path), channel));
         }
@@ -43,7 +44,7 @@ fn entries(place: &Place) -> anyhow::Result<Vec<DirEntry>> {
     entries.map_err(|error| failed(Verb::Look, &place.shown, error))
 }
 
-fn row(place: &Place, entry: &DirEntry, channels: &HashMap<&Path, &Channel>) -> anyhow::Result<String> {
+fn row(place: &Place, entry: &DirEntry, channels: &HashMap<&Path, &ChannelStatus>) -> anyhow::Result<String> {
     let name = entry.file_name();
     match channels.get(place.relative.join(&name).as_path()) {
         Some(channel) => Ok(channel_row(&name.to_string_lossy(), channel)),
@@ -51,8 +52,8 @@ fn row(place: &Place, entry: &DirEntry, channels: &HashMap<&Path, &Channel>) -> 
     }
 }
 
-fn channel_row(name: &str, channel: &Channel) -> String {
-    let waiting = channel.waiting();
+fn channel_row(name: &str, channel: &ChannelStatus) -> String {
+    let waiting = channel.holders.iter().filter(|holder| holder.waiting.is_some()).count();
     let waiting = if waiting == 0 { "-".to_owned() } else { format!("{waiting} waiting") };
     columns(&channel.full_kind(), &channel.mode, &waiting, name)
 }
@@ -73,7 +74,8 @@ mod tests {
 
     #[test]
     fn rows_line_up() {
-        let channel = Channel { kind: "queue".into(), ack: true, mode: "0600".into(), ..Channel::default() };
+        let channel =
+            ChannelStatus { kind: "queue".into(), ack: true, mode: "0600".into(), ..ChannelStatus::default() };
         assert_eq!(channel_row("jobs", &channel), "queue --ack  0600  -           jobs\n");
         assert_eq!(columns("pair", "0600", "2 waiting", "chat"), "pair         0600  2 waiting   chat\n");
     }

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 
 use super::output::print;
 use super::place::Place;
-use super::report::{channel, channel_object, lines};
+use super::report::channel_object;
 use super::shell::shown;
 use super::wait::Wait;
+use crate::status::ChannelStatus;
 
 /// Show the state of a mount, or of one channel: who holds it, who waits, what was sent and received
 #[derive(Debug, Args)]
@@ -31,7 +32,13 @@ impl Status {
         }
         match channel_object(&place, &wait)? {
             Some(object) if self.json => print(format!("{object}\n")),
-            Some(object) => print(lines(&channel(object)?)),
+            Some(object) => {
+                let channel: ChannelStatus =
+                    serde_json::from_value(object).context("status.json is not what this fs9 understands")?;
+                let mut text = String::new();
+                channel.describe(&mut text);
+                print(text)
+            }
             None if place.path().is_dir() => self.all(&place, &wait),
             None => bail!("{} is neither a channel nor a directory: `fs9 ls` shows what there is", shown(&self.path)),
         }

@@ -1,0 +1,264 @@
+//! What `status` and `status.json` say: one table of what there is, shown in two forms. The server fills it in; the command
+//! reads it back.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// A word that the server has as a constant and a reader gets as text.
+type Word = Cow<'static, str>;
+
+/// A mount. Fields that are missing are empty when it is read: a newer or older server is still understood.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The server.
+    pub server: ServerStatus,
+    /// What the mount allows at most.
+    pub limits: LimitsStatus,
+    /// What there is of it now.
+    pub counts: CountsStatus,
+    /// Every channel, in the order of the names.
+    pub channels: Vec<ChannelStatus>,
+}
+
+/// The server's process.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerStatus {
+    /// Its number.
+    pub pid: u32,
+    /// Of fs9.
+    pub version: Word,
+    /// Seconds since 1970.
+    pub since: f64,
+}
+
+/// What a mount allows at most, see [`Limits`](crate::Limits).
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LimitsStatus {
+    /// Bytes of one message.
+    pub message: usize,
+    /// Channels and directories.
+    pub channels: usize,
+    /// Descriptors.
+    pub opens: usize,
+    /// Bytes of all messages.
+    pub bytes: usize,
+}
+
+/// How much of it is used.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CountsStatus {
+    /// Channels.
+    pub channels: usize,
+    /// Descriptors.
+    pub opens: usize,
+    /// Requests that wait.
+    pub waiting: usize,
+    /// Bytes of messages.
+    pub bytes: usize,
+}
+
+/// A channel.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChannelStatus {
+    /// Its path from the mount point.
+    pub name: String,
+    /// queue or pair.
+    pub kind: Word,
+    /// Made with `--ack`.
+    pub ack: bool,
+    /// Permission bits, in octal.
+    pub mode: String,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Its directions.
+    pub lanes: Vec<LaneStatus>,
+    /// The ends of a pair that somebody left.
+    pub ends: Vec<EndStatus>,
+    /// Who has it open.
+    pub holders: Vec<HolderStatus>,
+}
+
+/// One direction of a channel: its ledger, and how many wait.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LaneStatus {
+    /// The end of a pair that writes it.
+    pub from: Option<Word>,
+    /// Messages that entered it.
+    pub sent: u64,
+    /// Messages that a reader took and kept.
+    pub received: u64,
+    /// How often one was given back.
+    pub redelivered: u64,
+    /// Messages that nobody will receive, by reason.
+    pub dropped: BTreeMap<Word, u64>,
+    /// Messages in the slot.
+    pub slot: u64,
+    /// Messages in a reader's hands.
+    pub held: u64,
+    /// Readers in line.
+    pub readers: usize,
+    /// Writers in line.
+    pub writers: usize,
+}
+
+/// An end of a pair that somebody left.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndStatus {
+    /// Which.
+    pub end: Word,
+    /// Why.
+    pub reason: String,
+}
+
+/// A descriptor of a channel.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HolderStatus {
+    /// The end of a pair.
+    pub end: Option<Word>,
+    /// The process; 0 where it cannot be seen.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// r, w or rw.
+    pub access: Word,
+    /// line or whole.
+    pub view: Option<Word>,
+    /// Seconds since 1970.
+    pub since: f64,
+    /// read or write, while it waits to.
+    pub waiting: Option<Word>,
+    /// Since when it waits.
+    pub waiting_since: Option<f64>,
+    /// Whether it holds a message.
+    pub holds: bool,
+}
+
+impl Status {
+    /// All of it for people: a line for the mount, then one a channel and one a holder.
+    pub fn text(&self) -> String {
+        let Status { server, limits, counts, channels } = self;
+        let mut text = format!(
+            "fs9 {}  pid {}  up {}  channels {} of {}  open {} of {}  waiting {}  bytes {} of {}  limit {}\n",
+            server.version,
+            server.pid,
+            age(server.since),
+            counts.channels,
+            limits.channels,
+            counts.opens,
+            limits.opens,
+            counts.waiting,
+            counts.bytes,
+            limits.bytes,
+            limits.message,
+        );
+        channels.iter().for_each(|channel| channel.describe(&mut text));
+        text
+    }
+}
+
+impl ChannelStatus {
+    /// The kind as one would ask `fs9 new` for it.
+    pub fn full_kind(&self) -> String {
+        if self.ack { format!("{} --ack", self.kind) } else { self.kind.to_string() }
+    }
+
+    /// One line for the channel and one for each holder.
+    pub fn describe(&self, text: &mut String) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{}  {} {} uid {}", self.name, self.full_kind(), self.mode, self.uid);
+        self.lanes.iter().for_each(|lane| lane.describe(text));
+        for end in &self.ends {
+            let _ = write!(text, "  {} left: {}", end.end, end.reason);
+        }
+        text.push('\n');
+        self.holders.iter().for_each(|holder| holder.describe(&self.name, text));
+    }
+}
+
+impl LaneStatus {
+    fn describe(&self, text: &mut String) {
+        let from = self.from.as_ref().map(|end| format!("  from {end}:")).unwrap_or_default();
+        let dropped: Vec<String> = self.dropped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let dropped = if dropped.is_empty() { "0".to_owned() } else { dropped.join(", ") };
+        let _ = write!(
+            text,
+            "{from}  sent {} = received {} + dropped {dropped} + slot {} + held {}  redelivered {}  waiting {} to read, {} to write",
+            self.sent, self.received, self.slot, self.held, self.redelivered, self.readers, self.writers,
+        );
+    }
+}
+
+impl HolderStatus {
+    fn describe(&self, channel: &str, text: &mut String) {
+        let end = self.end.as_ref().map(|end| format!("/{end}")).unwrap_or_default();
+        let view = self.view.as_ref().map(|view| format!(":{view}")).unwrap_or_default();
+        let HolderStatus { pid, uid, access, .. } = self;
+        let _ = write!(text, "  {channel}{end}{view}  pid {pid} uid {uid}  {access}  open for {}", age(self.since));
+        if let (Some(wait), Some(since)) = (&self.waiting, self.waiting_since) {
+            let _ = write!(text, "  waits to {wait} for {}", age(since));
+        }
+        text.push_str(if self.holds { "  holds a message\n" } else { "\n" });
+    }
+}
+
+/// How long ago, for people. A time that makes no sense is 0.
+fn age(since: f64) -> String {
+    let since = Duration::try_from_secs_f64(since).ok().and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+    let age = since.and_then(|since| SystemTime::now().duration_since(since).ok());
+    let seconds = age.map_or(0, |age| age.as_secs());
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: &str = r#"{"server":{"pid":7,"version":"0.1.0","since":1.5},"limits":{"message":1044480},"channels":[
+        {"name":"dir/chat","kind":"pair","ack":false,"mode":"0600","uid":3,"gid":3,
+         "lanes":[{"from":"a","sent":2,"received":1,"redelivered":0,"dropped":{"killed":1},"slot":0,"held":0,
+                   "readers":1,"writers":0}],
+         "ends":[{"end":"b","reason":"killed 9"}],
+         "holders":[{"end":"a","pid":12,"uid":3,"access":"rw","view":null,"since":-1,"waiting":"read",
+                     "waiting_since":1e300,"holds":true}]},
+        {"name":"jobs","kind":"queue","ack":true,"mode":"0600"}]}"#;
+
+    #[test]
+    fn a_channel_for_people() {
+        let status: Status = serde_json::from_str(JSON).expect("the schema");
+        let mut text = String::new();
+        status.channels.iter().for_each(|channel| channel.describe(&mut text));
+        assert_eq!(
+            text,
+            "dir/chat  pair 0600 uid 3  from a:  sent 2 = received 1 + dropped 1 killed + slot 0 + held 0  redelivered 0  \
+             waiting 1 to read, 0 to write  b left: killed 9\n\
+             \x20 dir/chat/a  pid 12 uid 3  rw  open for 0s  waits to read for 0s  holds a message\n\
+             jobs  queue --ack 0600 uid 0\n"
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let status: Status = serde_json::from_str(JSON).expect("the schema");
+        let again: Status = serde_json::from_str(&serde_json::to_string(&status).expect("JSON")).expect("the same");
+        assert_eq!(status.channels[0].lanes[0].dropped, again.channels[0].lanes[0].dropped);
+        assert_eq!((again.server.pid, again.channels.len()), (7, 2));
+    }
+}
