@@ -1,7 +1,5 @@
 //! A channel of the mount: a queue of one lane, or a pair of two, and who is at its ends.
 
-use std::collections::VecDeque;
-
 use fs9_tiers::channel::{Completion, Lane, Until};
 use fs9_tiers::error::Reason;
 use rustix::io::Errno;
@@ -9,6 +7,7 @@ use rustix::io::Errno;
 use crate::message::Message;
 use crate::ticket::Ticket;
 use crate::tree::Attr;
+use crate::view::Lines;
 
 /// The number of an open descriptor.
 pub type Handle = usize;
@@ -18,6 +17,8 @@ pub type Handle = usize;
 pub struct Waiter {
     /// The descriptor that reads or writes.
     pub handle: Handle,
+    /// Which end of a pair it is.
+    pub end: Option<usize>,
     /// Who is to be answered.
     pub ticket: Ticket,
     /// What is asked.
@@ -33,36 +34,23 @@ pub enum Wish {
     Write(usize),
     /// To write lines, one after the other.
     Lines(Box<Remaining>),
+    /// To begin a view with these bytes, which are not yet a message.
+    Begin(Message),
 }
 
 /// A write of lines in progress.
 #[derive(Debug)]
 pub struct Remaining {
-    /// The lines that are not yet in line, each with the bytes of the write that are done once it is sent.
-    pub messages: VecDeque<(Message, usize)>,
-    /// What comes after the last newline.
-    pub tail: Option<Message>,
+    /// The lines that are not yet in line.
+    pub lines: Lines,
     /// Bytes done when the line that now waits is sent.
     pub next: usize,
     /// Bytes done.
     pub done: usize,
-    /// Bytes in all.
-    pub total: usize,
     /// Stop rather than wait.
     pub nonblocking: bool,
     /// When each line is sent.
     pub until: Until,
-}
-
-/// A write that waits for the slot to be free without putting anything into it: the first bytes of a view.
-#[derive(Debug)]
-pub struct Deferred {
-    /// The descriptor that writes.
-    pub handle: Handle,
-    /// Who is to be answered.
-    pub ticket: Ticket,
-    /// What it writes.
-    pub data: Message,
 }
 
 /// The lane of a channel of the mount.
@@ -117,21 +105,12 @@ enum Holding {
 pub struct Channel {
     kind: Kind,
     /// A queue's one lane; of a pair the lane that each end writes.
-    lanes: Box<[Line]>,
+    lanes: Box<[MountLane]>,
     ends: Option<Box<[End; 2]>>,
     /// Descriptors open on it.
     pub opens: usize,
     /// Descriptors that poll it and want to be woken.
     pub watchers: Vec<Handle>,
-}
-
-/// A lane and the writes that wait for it to be free.
-#[derive(Debug, Default)]
-pub struct Line {
-    /// The lane.
-    pub lane: MountLane,
-    /// The writes of views that wait for it.
-    pub deferred: VecDeque<Deferred>,
 }
 
 /// The names of a pair's ends.
@@ -140,13 +119,13 @@ pub const ENDS: [&str; 2] = ["a", "b"];
 impl Channel {
     /// A queue.
     pub fn queue(ack: bool) -> Channel {
-        let lanes = Box::new([Line::default()]);
+        let lanes = Box::new([MountLane::new()]);
         Channel { kind: Kind::Queue { ack }, lanes, ends: None, opens: 0, watchers: Vec::new() }
     }
 
     /// A pair.
     pub fn pair() -> Channel {
-        let lanes = Box::new([Line::default(), Line::default()]);
+        let lanes = Box::new([MountLane::new(), MountLane::new()]);
         Channel { kind: Kind::Pair, lanes, ends: Some(Box::default()), opens: 0, watchers: Vec::new() }
     }
 
@@ -158,27 +137,22 @@ impl Channel {
     /// The lanes, with the end that writes each (None for a queue's).
     pub fn lanes(&self) -> impl Iterator<Item = (Option<&'static str>, &MountLane)> {
         let pair = self.ends.is_some();
-        self.lanes.iter().enumerate().map(move |(index, line)| (pair.then(|| ENDS[index & 1]), &line.lane))
+        self.lanes.iter().enumerate().map(move |(index, lane)| (pair.then(|| ENDS[index & 1]), lane))
     }
 
     /// The lane that `end` reads.
-    pub fn incoming(&mut self, end: Option<usize>) -> &mut Line {
+    pub fn incoming(&mut self, end: Option<usize>) -> &mut MountLane {
         &mut self.lanes[Channel::lane_read_by(end)]
     }
 
     /// The lane that `end` writes.
-    pub fn outgoing(&mut self, end: Option<usize>) -> &mut Line {
+    pub fn outgoing(&mut self, end: Option<usize>) -> &mut MountLane {
         &mut self.lanes[end.unwrap_or(0)]
-    }
-
-    /// The lanes, with the writes that wait for each to be free.
-    pub fn lines(&mut self) -> impl Iterator<Item = &mut Line> {
-        self.lanes.iter_mut()
     }
 
     /// Both lanes as `end` sees them: what it reads, what it writes.
     pub fn view_of(&self, end: Option<usize>) -> (&MountLane, &MountLane) {
-        (&self.lanes[Channel::lane_read_by(end)].lane, &self.lanes[end.unwrap_or(0)].lane)
+        (&self.lanes[Channel::lane_read_by(end)], &self.lanes[end.unwrap_or(0)])
     }
 
     fn lane_read_by(end: Option<usize>) -> usize {
@@ -219,7 +193,7 @@ impl Channel {
             (Holding::Held(_), _) | (Holding::Gone(_), Holding::Held(_)) => return Err(Errno::BUSY),
             (Holding::Gone(_), _) => {
                 ends[1 - end].state = Holding::Free;
-                self.lanes.iter_mut().for_each(|line| line.lane.reopen());
+                self.lanes.iter_mut().for_each(MountLane::reopen);
             }
         }
         ends[end].state = Holding::Held(handle);
@@ -231,8 +205,8 @@ impl Channel {
     pub fn leave(&mut self, end: Option<usize>, reason: Reason, out: &mut Vec<Done>) {
         if let (Some(end), Some(ends)) = (end, &mut self.ends) {
             ends[end].state = Holding::Gone(reason);
-            self.outgoing(Some(end)).lane.hang_up(reason, out);
-            self.incoming(Some(end)).lane.close(reason, out);
+            self.outgoing(Some(end)).hang_up(reason, out);
+            self.incoming(Some(end)).close(reason, out);
         }
     }
 
@@ -243,14 +217,14 @@ impl Channel {
 
     /// Everybody is hung up for `reason`: readers take what is in the slot and come to the end.
     pub fn hang_up(&mut self, reason: Reason, out: &mut Vec<Done>) {
-        for line in &mut self.lanes {
-            line.lane.hang_up(reason, out);
+        for lane in &mut self.lanes {
+            lane.hang_up(reason, out);
         }
     }
 
     /// Takes everything out that waits, to be dropped and so answered.
-    pub fn abandon(&mut self) -> Box<[Line]> {
-        let fresh = self.lanes.iter().map(|_| Line::default()).collect();
+    pub fn abandon(&mut self) -> Box<[MountLane]> {
+        let fresh = self.lanes.iter().map(|_| MountLane::new()).collect();
         std::mem::replace(&mut self.lanes, fresh)
     }
 }

@@ -14,7 +14,7 @@ const KEPT: usize = 1024;
 /// One event. Fields that do not apply are left out of its line.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Event<'a> {
-    /// What happened: created, removed, renamed, opened, closed, hungup, lost, redelivered, dropped, refused, missed.
+    /// What happened: created, removed, opened, closed, hungup, lost, redelivered, dropped, refused, missed.
     pub event: &'static str,
     /// Seconds since 1970.
     pub time: f64,

@@ -45,6 +45,11 @@ impl Store {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Room for `bytes` of what the server itself has to say, see [`Store::text`].
+    pub fn claim_text(self: &Arc<Self>, bytes: usize) -> Option<Claim> {
+        self.claim_up_to(self.limit.saturating_add(TEXTS), bytes)
+    }
+
     /// Room for `bytes` more; None when the limit would be passed.
     pub fn claim(self: &Arc<Self>, bytes: usize) -> Option<Claim> {
         self.claim_up_to(self.limit, bytes)
@@ -67,9 +72,14 @@ impl Store {
     /// status. None when that is full too.
     pub fn text(self: &Arc<Self>, text: impl Into<Vec<u8>>) -> Option<Message> {
         let text = text.into();
-        let claim = self.claim_up_to(self.limit.saturating_add(TEXTS), text.len())?;
+        let claim = self.claim_text(text.len())?;
         let range = 0..text.len();
         Some(Message::new(text, range, claim))
+    }
+
+    /// A text that is always there to be read, however full the mount is.
+    pub fn constant(self: &Arc<Self>, text: &'static str) -> Message {
+        Message::new(text.into(), 0..text.len(), Claim { store: self.clone(), bytes: 0 })
     }
 
     /// A message in the `range` of a buffer that was lent here; what lies outside the range is not part of it. None
@@ -120,7 +130,6 @@ impl Drop for Claim {
 #[derive(Debug)]
 struct Bytes {
     buffer: Vec<u8>,
-    range: Range<usize>,
     claim: Claim,
 }
 
@@ -132,13 +141,23 @@ impl Drop for Bytes {
 
 /// One message, or a part of one. Clones share the bytes.
 #[derive(Clone)]
-pub struct Message(Arc<Bytes>);
+pub struct Message {
+    bytes: Arc<Bytes>,
+    range: Range<usize>,
+}
 
 impl Message {
     /// The `range` of `buffer`, for which `claim` was made.
     pub fn new(buffer: Vec<u8>, range: Range<usize>, claim: Claim) -> Message {
         debug_assert!(range.end <= buffer.len());
-        Message(Arc::new(Bytes { buffer, range, claim }))
+        Message { bytes: Arc::new(Bytes { buffer, claim }), range }
+    }
+
+    /// A part of it, as a message. It holds all the bytes that this one holds.
+    pub fn part(&self, range: Range<usize>) -> Message {
+        debug_assert!(range.end <= self.len());
+        let (from, to) = (self.range.start + range.start, self.range.start + range.end);
+        Message { bytes: self.bytes.clone(), range: from..to }
     }
 }
 
@@ -146,7 +165,7 @@ impl Deref for Message {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0.buffer[self.0.range.clone()]
+        &self.bytes.buffer[self.range.clone()]
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -11,6 +11,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::fuse::abi::is_release;
 use crate::fuse::device::Device;
 use crate::fuse::door::{FuseDoor, Turn};
 use crate::fuse::session::Mounted;
@@ -77,6 +78,8 @@ pub struct Mount {
     store: Arc<Store>,
     threads: usize,
     bell: Stopper,
+    /// Whose turn it is to read the next request.
+    turn: Arc<Mutex<()>>,
 }
 
 /// Ends a mount from another thread.
@@ -111,7 +114,7 @@ impl Mount {
         let server = Arc::new(Mutex::new(Server::new(limits, store.clone(), uid, gid)));
         let door = Arc::new(FuseDoor::new(server, device.clone(), store.clone()));
         let bell = Stopper::new().map_err(refused)?;
-        Ok(Mount { mounted, door, device, store, threads: options.threads.max(1), bell })
+        Ok(Mount { mounted, door, device, store, threads: options.threads.max(1), bell, turn: Arc::default() })
     }
 
     /// A handle that ends this mount.
@@ -134,11 +137,12 @@ impl Mount {
     fn spawn_loop(&self, number: usize) -> io::Result<JoinHandle<()>> {
         let (door, device, store, bell) =
             (self.door.clone(), self.device.clone(), self.store.clone(), self.bell.clone());
+        let turn = self.turn.clone();
         thread::Builder::new().name(format!("fs9-loop-{number}")).spawn(move || {
-            if let Err(error) = run_loop(&door, &device, &store, &bell) {
+            let _rings = StopOnDrop(&bell);
+            if let Err(error) = run_loop(&door, &device, &store, &bell, &turn) {
                 tracing::error!(%error, "cannot read requests");
             }
-            bell.stop();
         })
     }
 
@@ -164,29 +168,56 @@ impl Mount {
         fx.carry_out(&*self.device);
         // Held only from here on: while it is open the mount is busy for others.
         let root = rustix::fs::open(self.mounted.dir(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let root = root.ok().filter(|_| self.mounted.is_there());
+        let root = root.ok().filter(|_| self.mounted.is_on_top());
         let detached = self.mounted.detach();
         // A loop sleeps in read(2) until a request comes, so each gets one from us. Where the mount was gone before,
         // nobody can ask; then the loops end when the last of its files is closed, or with the process.
         self.door.end_by(rustix::thread::gettid().as_raw_nonzero().get() as u32);
         if let Some(root) = root {
-            for _ in &loops {
+            end_loops(loops, || {
                 let _ = rustix::fs::fstatfs(&root);
-            }
-            loops.into_iter().for_each(|running| drop(running.join()));
+            });
         }
         detached
     }
 }
 
-fn run_loop(door: &FuseDoor, device: &Device, store: &Arc<Store>, bell: &Stopper) -> io::Result<()> {
+/// Ends loop after loop: each ends by the request that `ask` makes. Nobody is asked when none is left to answer.
+fn end_loops(mut loops: Vec<JoinHandle<()>>, ask: impl Fn()) {
+    loops.retain(|running| !running.is_finished());
+    while !loops.is_empty() {
+        ask();
+        // Whichever answered is on its last steps.
+        while !loops.iter().any(JoinHandle::is_finished) {
+            thread::yield_now();
+        }
+        loops.retain(|running| !running.is_finished());
+    }
+}
+
+/// A loop that ends, for whatever reason, ends the mount: one that nobody serves would hold its users for good.
+struct StopOnDrop<'a>(&'a Stopper);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Serves request after request. The loops take turns at reading, and a close is served before the next request is read:
+/// what was closed must be free for whoever opens it next.
+fn run_loop(door: &FuseDoor, device: &Device, store: &Arc<Store>, bell: &Stopper, turn: &Mutex<()>) -> io::Result<()> {
     let mut buffer = store.buffer();
     let mut fx = Effects::default();
     let mut patience = crate::fuse::patience::Patience::new();
     loop {
+        let reading = turn.lock().unwrap_or_else(PoisonError::into_inner);
         patience.look(device);
         let Some(len) = device.receive(&mut buffer)? else { return Ok(()) };
-        match door.serve(&mut buffer, len, &mut fx) {
+        let closing = is_release(&buffer[..len]).then_some(reading);
+        let next = door.serve(&mut buffer, len, &mut fx);
+        drop(closing);
+        match next {
             Turn::Next => {}
             Turn::Stop => bell.stop(),
             Turn::End => return Ok(()),

@@ -28,7 +28,7 @@ use slab::Slab;
 use crate::channel::{Done, Handle};
 use crate::ctl::{self};
 use crate::events::Log;
-use crate::message::{Message, Store};
+use crate::message::{Claim, Message, Store};
 use crate::mount::Limits;
 use crate::ticket::{Answer, Effects, Ticket};
 use crate::tree::{Attr, Entry, File, NodeId, Part, ROOT, Stat, Tree};
@@ -98,13 +98,23 @@ enum Open {
     /// A queue, or an end of a pair.
     Peer(Box<Peer>),
     /// A directory, listed when it is read from its beginning.
-    Directory(File, Vec<Entry>),
+    Directory(File, Listing),
     /// Text as it was at open: README, status.
     Text(Message),
     /// `ctl`: the list of verbs, and where a verb is written to.
     Ctl(File, Message),
     /// `events`.
     Events(EventReader),
+}
+
+/// A directory as it was when it was last read from its beginning.
+#[derive(Debug, Default)]
+struct Listing {
+    entries: Vec<Entry>,
+    /// For their bytes.
+    claim: Option<Claim>,
+    /// The mount's owner reads it, whose bytes are counted apart.
+    owner: bool,
 }
 
 /// The server of one mount.
@@ -120,6 +130,8 @@ pub struct Server {
     event_waiters: VecDeque<EventWaiter>,
     store: Arc<Store>,
     limits: Limits,
+    /// The user who mounted.
+    owner: u32,
     since: SystemTime,
     stopping: bool,
     /// An empty list with room, for the completions of the next verb.
@@ -142,6 +154,7 @@ impl Server {
             event_waiters: VecDeque::new(),
             store,
             limits,
+            owner: uid,
             since: SystemTime::now(),
             stopping: false,
             spare: Vec::new(),
@@ -212,16 +225,18 @@ impl Server {
         }
         let is_directory = self.tree.node(file.node)?.is_directory();
         let is_peer = file.part.end().is_some() || (file.part == Part::Own && !is_directory);
-        // Whoever may open a channel must not keep the owner from looking and from ending it.
-        let most = if is_peer { self.limits.opens } else { self.limits.opens.saturating_add(RESERVE) };
+        // Nobody else must be able to keep the owner from looking and from ending it.
+        let reserved = !is_peer && self.is_owner(caller);
+        let most = if reserved { self.limits.opens.saturating_add(RESERVE) } else { self.limits.opens };
         if self.open.len() >= most {
             return Err(Errno::MFILE);
         }
         match file.part {
-            Part::Own if is_directory => Ok(self.opened(Open::Directory(file, Vec::new()), false)),
+            Part::Own if is_directory => Ok(self
+                .opened(Open::Directory(file, Listing { owner: self.is_owner(caller), ..Listing::default() }), false)),
             Part::Own | Part::A | Part::B => self.open_peer(file, view, flags, caller, fx),
             Part::Ctl => {
-                let text = self.text(if file.node == ROOT { ctl::HELP } else { ctl::PAIR_HELP }.to_owned())?;
+                let text = self.store.constant(if file.node == ROOT { ctl::HELP } else { ctl::PAIR_HELP });
                 Ok(self.opened(Open::Ctl(file, text), false))
             }
             _ if flags.write => Err(Errno::ACCESS),
@@ -231,22 +246,26 @@ impl Server {
                 self.event_readers.push(opened.handle);
                 Ok(opened)
             }
-            Part::Readme => {
-                self.text(include_str!("mount-readme.txt").to_owned()).map(|text| self.opened(Open::Text(text), false))
-            }
+            Part::Readme => Ok(self.opened(Open::Text(self.store.constant(include_str!("mount-readme.txt"))), false)),
             Part::Status => {
-                let text = if file.node == ROOT { self.status().text() } else { self.status_of(file.node)? };
-                self.text(text).map(|text| self.opened(Open::Text(text), false))
+                let text = if file.node == ROOT { self.status(caller).text() } else { self.status_of(file.node)? };
+                self.text(text, caller).map(|text| self.opened(Open::Text(text), false))
             }
             Part::StatusJson => {
-                let text = self.status_json();
-                self.text(text).map(|text| self.opened(Open::Text(text), false))
+                let text = self.status_json(caller);
+                self.text(text, caller).map(|text| self.opened(Open::Text(text), false))
             }
         }
     }
 
-    fn text(&self, text: String) -> Answered<Message> {
-        self.store.text(text).ok_or(Errno::NOSPC)
+    fn text(&self, text: String, caller: Caller) -> Answered<Message> {
+        let text = if self.is_owner(caller) { self.store.text(text) } else { self.store.copy(text.as_bytes()) };
+        text.ok_or(Errno::NOSPC)
+    }
+
+    /// Whether this is who mounted, or root.
+    fn is_owner(&self, caller: Caller) -> bool {
+        caller.uid == 0 || caller.uid == self.owner
     }
 
     fn opened(&mut self, open: Open, stream: bool) -> Opened {
@@ -256,13 +275,18 @@ impl Server {
     /// The entries of an open directory, as they were when it was last read from its beginning.
     ///
     /// # Errors
-    /// EBADF when `handle` is no open directory, ESTALE.
+    /// EBADF when `handle` is no open directory, ENOSPC when there is no room for it.
     pub fn list(&mut self, handle: Handle, from_start: bool) -> Answered<&[Entry]> {
-        let Some(Open::Directory(file, entries)) = self.open.get_mut(handle) else { return Err(Errno::BADF) };
+        let Some(Open::Directory(file, listing)) = self.open.get_mut(handle) else { return Err(Errno::BADF) };
         if from_start {
-            *entries = self.tree.list(*file)?;
+            // A directory that was removed is empty, as on other filesystems.
+            let entries = self.tree.list(*file).unwrap_or_default();
+            let bytes = entries.iter().map(|entry| size_of::<Entry>() + entry.name.len()).sum();
+            let claim = if listing.owner { self.store.claim_text(bytes) } else { self.store.claim(bytes) };
+            listing.claim = Some(claim.ok_or(Errno::NOSPC)?);
+            listing.entries = entries;
         }
-        Ok(entries)
+        Ok(&listing.entries)
     }
 
     /// How many channels there are, and how many there may be.

@@ -174,7 +174,7 @@ pub struct Tree {
 
 impl Tree {
     /// The highest number of a node: a File and its view must fit into the 64 bits that a door has for it.
-    pub const LAST: NodeId = (1 << 37) - 1;
+    pub const LAST: NodeId = (1 << 34) - 1;
 
     /// An empty tree of `attr` in which at most `limit` nodes can be made.
     pub fn new(attr: Attr, limit: usize) -> Tree {
@@ -509,8 +509,11 @@ pub fn shrink<K: Eq + std::hash::Hash, V>(table: &mut FxHashMap<K, V>) {
     }
 }
 
-/// A name as text. EINVAL when it is not UTF-8.
+/// A name as text. EINVAL when it is not UTF-8, ENAMETOOLONG when no name (with the suffix of a view) is so long.
 fn text(name: &[u8]) -> Result<&str, Errno> {
+    if name.len() > 255 + ":whole".len() {
+        return Err(Errno::NAMETOOLONG);
+    }
     std::str::from_utf8(name).map_err(|_| Errno::INVAL)
 }
 

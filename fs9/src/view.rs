@@ -1,6 +1,5 @@
 //! Views: how a descriptor's bytes become messages, chosen by a suffix of the name at open.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -51,13 +50,33 @@ pub struct Unsent {
     overflowed: bool,
 }
 
-/// One write of lines, as messages.
+/// One write of lines, to be taken one by one. They share the bytes of the write.
 #[derive(Debug)]
 pub struct Lines {
-    /// Whole lines in order, each with how many bytes of this write are written once it is sent.
-    pub messages: VecDeque<(Message, usize)>,
-    /// What comes after the last newline.
-    pub tail: Option<Message>,
+    /// What waited before, with the end of its line.
+    first: Option<Message>,
+    data: Message,
+    at: usize,
+}
+
+impl Lines {
+    /// The next whole line, and how many bytes of the write are done once it is sent.
+    pub fn next(&mut self) -> Option<(Message, usize)> {
+        let end = self.at + self.data[self.at..].iter().position(|byte| *byte == b'\n')? + 1;
+        let line = self.first.take().unwrap_or_else(|| self.data.part(self.at..end));
+        self.at = end;
+        Some((line, end))
+    }
+
+    /// What comes after the last newline, once all lines are taken.
+    pub fn tail(&self) -> &[u8] {
+        &self.data[self.at..]
+    }
+
+    /// Bytes of the write in all.
+    pub fn total(&self) -> usize {
+        self.data.len()
+    }
 }
 
 impl Unsent {
@@ -83,34 +102,22 @@ impl Unsent {
         Ok(())
     }
 
-    /// Splits what waits and `data` into lines. Changes nothing: the first line sent takes what waits with it, see
+    /// What waits and `data` as lines. Changes nothing: the first line sent takes what waits with it, see
     /// [`Unsent::clear`].
     ///
     /// # Errors
     /// As [`Unsent::push`], a line being what is limited.
-    pub fn lines(&mut self, data: &[u8], limit: usize, store: &Arc<Store>) -> Result<Lines, Errno> {
-        let before = self.bytes.len();
-        let mut lines = data.split_inclusive(|byte| *byte == b'\n').peekable();
-        let longest = data.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::len).max().unwrap_or(0);
-        let first = lines.peek().map_or(0, |line| line.len());
-        if self.overflowed || before + first > limit || longest > limit {
+    pub fn lines(&mut self, data: Message, limit: usize, store: &Arc<Store>) -> Result<Lines, Errno> {
+        let mut lines = data.split_inclusive(|byte| *byte == b'\n');
+        let first = lines.next().unwrap_or_default();
+        if self.overflowed || self.bytes.len() + first.len() > limit || lines.any(|line| line.len() > limit) {
             return Err(self.overflow());
         }
-        let (mut messages, mut tail, mut written) = (VecDeque::new(), None, 0);
-        for line in lines {
-            if line.last() != Some(&b'\n') {
-                tail = Some(store.copy(line).ok_or(Errno::NOSPC)?);
-                break;
-            }
-            written += line.len();
-            let message = if messages.is_empty() && before > 0 {
-                store.copy(&[&self.bytes[..], line].concat())
-            } else {
-                store.copy(line)
-            };
-            messages.push_back((message.ok_or(Errno::NOSPC)?, written));
-        }
-        Ok(Lines { messages, tail })
+        let first = match self.is_empty() {
+            true => None,
+            false => Some(store.copy(&[&self.bytes[..], first].concat()).ok_or(Errno::NOSPC)?),
+        };
+        Ok(Lines { first, data, at: 0 })
     }
 
     /// Forgets what waited: it was sent.
@@ -146,8 +153,12 @@ pub fn as_line(message: &Message, store: &Arc<Store>) -> Option<Message> {
 mod tests {
     use super::*;
 
-    fn texts(lines: &Lines) -> Vec<(String, usize)> {
-        lines.messages.iter().map(|(m, n)| (String::from_utf8_lossy(m).into_owned(), *n)).collect()
+    fn lines(unsent: &mut Unsent, data: &[u8], limit: usize, store: &Arc<Store>) -> Result<Lines, Errno> {
+        unsent.lines(store.copy(data).expect("there is room"), limit, store)
+    }
+
+    fn texts(lines: &mut Lines) -> Vec<(String, usize)> {
+        std::iter::from_fn(|| lines.next()).map(|(m, n)| (String::from_utf8_lossy(&m).into_owned(), n)).collect()
     }
 
     #[test]
@@ -163,9 +174,9 @@ mod tests {
         let store = Store::new(1000, 64);
         let mut unsent = Unsent::default();
         unsent.push(b"he", 100, &store).expect("short");
-        let lines = unsent.lines(b"llo\n\nwor", 100, &store).expect("short");
-        assert_eq!(texts(&lines), [("hello\n".into(), 4), ("\n".into(), 5)]);
-        assert_eq!(lines.tail.as_deref(), Some(&b"wor"[..]));
+        let mut lines = lines(&mut unsent, b"llo\n\nwor", 100, &store).expect("short");
+        assert_eq!(texts(&mut lines), [("hello\n".into(), 4), ("\n".into(), 5)]);
+        assert_eq!(lines.tail(), b"wor");
         assert!(!unsent.is_empty(), "nothing was sent yet");
     }
 
@@ -179,10 +190,10 @@ mod tests {
         assert!(unsent.take().is_none());
         assert_eq!(store.used(), 0);
         let mut unsent = Unsent::default();
-        assert!(matches!(unsent.lines(b"ok\n123456789\n", 8, &store), Err(Errno::MSGSIZE)));
+        assert!(matches!(lines(&mut unsent, b"ok\n123456789\n", 8, &store), Err(Errno::MSGSIZE)));
         let mut unsent = Unsent::default();
         unsent.push(b"1234", 8, &store).expect("short");
-        assert!(matches!(unsent.lines(b"5678\n", 8, &store), Err(Errno::MSGSIZE)));
+        assert!(matches!(lines(&mut unsent, b"5678\n", 8, &store), Err(Errno::MSGSIZE)));
     }
 
     #[test]

@@ -23,6 +23,7 @@ type Letter = usize;
 enum Step {
     Read,
     Write(Until),
+    WaitTurn,
     /// Of anybody who ever came: in line, answered or cancelled before.
     Cancel(Index),
     Commit,
@@ -43,12 +44,13 @@ enum Said {
     Lost(Party),
     Sent(Party),
     Broken(Party, Letter),
+    Turn(Party),
 }
 
 impl Said {
     fn party(&self) -> Party {
         match self {
-            Said::Received(party, _) | Said::End(party) | Said::Lost(party) => *party,
+            Said::Received(party, _) | Said::End(party) | Said::Lost(party) | Said::Turn(party) => *party,
             Said::Sent(party) | Said::Broken(party, _) => *party,
         }
     }
@@ -60,7 +62,8 @@ struct Model {
     parties: usize,
     letters: usize,
     readers: Vec<Party>,
-    writers: Vec<(Party, Letter, bool)>,
+    /// Who wants to write, what (nothing yet, for who waits for a turn), and whether until a reader takes it.
+    writers: Vec<(Party, Option<Letter>, bool)>,
     /// Every letter that was ever sent, in order. A letter's place in here is its age.
     history: Vec<Letter>,
     slot: Vec<Letter>,
@@ -91,17 +94,29 @@ impl Model {
 
     fn break_writers(&mut self) {
         for (party, letter, _) in self.writers.split_off(0) {
-            self.said.push(Said::Broken(party, letter));
+            self.said.push(letter.map_or(Said::Turn(party), |letter| Said::Broken(party, letter)));
         }
     }
 
     /// Applies the rules until none applies.
     fn follow_the_rules(&mut self) {
-        while self.a_reader_takes_the_oldest_in_the_slot()
+        while self.it_is_the_first_writers_turn()
+            || self.a_reader_takes_the_oldest_in_the_slot()
             || self.a_reader_takes_from_the_first_writer()
             || self.the_first_writer_fills_the_slot()
             || self.a_reader_comes_to_the_end()
         {}
+    }
+
+    fn it_is_the_first_writers_turn(&mut self) -> bool {
+        match self.writers.first() {
+            Some((party, None, _)) if self.slot.is_empty() => {
+                self.said.push(Said::Turn(*party));
+                self.writers.remove(0);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn a_reader_takes_the_oldest_in_the_slot(&mut self) -> bool {
@@ -118,6 +133,7 @@ impl Model {
             return false;
         }
         let (writer, letter, _) = self.writers.remove(0);
+        let letter = letter.unwrap();
         self.send(letter);
         self.held.push(letter);
         self.said.push(Said::Received(self.readers.remove(0), letter));
@@ -127,7 +143,7 @@ impl Model {
 
     fn the_first_writer_fills_the_slot(&mut self) -> bool {
         match self.writers.first() {
-            Some((writer, letter, false)) if self.slot.is_empty() => {
+            Some((writer, Some(letter), false)) if self.slot.is_empty() => {
                 let (writer, letter) = (*writer, *letter);
                 self.writers.remove(0);
                 self.send(letter);
@@ -164,7 +180,14 @@ impl Model {
                 let (party, letter) = (self.parties, self.letters);
                 self.parties += 1;
                 self.letters += 1;
-                self.writers.push((party, letter, *until == Until::Taken));
+                self.writers.push((party, Some(letter), *until == Until::Taken));
+                if self.nobody_will_read() {
+                    self.break_writers();
+                }
+            }
+            Step::WaitTurn => {
+                self.writers.push((self.parties, None, false));
+                self.parties += 1;
                 if self.nobody_will_read() {
                     self.break_writers();
                 }
@@ -247,6 +270,7 @@ impl ReferenceStateMachine for Model {
             10 => Just(Step::Read),
             10 => Just(Step::Write(Until::Placed)),
             5 => Just(Step::Write(Until::Taken)),
+            3 => Just(Step::WaitTurn),
             6 => any::<Index>().prop_map(Step::Cancel),
             2 => Just(Step::Commit),
             1 => reason().prop_map(Step::HangUp),
@@ -291,6 +315,7 @@ impl Tested {
                 Completion::Lost(party) => Said::Lost(party),
                 Completion::Sent(party) => Said::Sent(party),
                 Completion::Broken(party, letter) => Said::Broken(party, letter),
+                Completion::Turn(party) => Said::Turn(party),
             });
         }
         for one in &said {
@@ -310,6 +335,7 @@ impl Tested {
                 self.places.push(self.lane.write(self.places.len(), self.letters, *until, &mut out));
                 self.letters += 1;
             }
+            Step::WaitTurn => self.places.push(self.lane.wait_turn(self.places.len(), &mut out)),
             Step::Cancel(_) if self.places.is_empty() => {}
             Step::Cancel(who) => {
                 returned = self.lane.cancel(self.places[who.index(self.places.len())], &mut out);

@@ -56,6 +56,8 @@ pub enum Completion<M, T> {
     Sent(T),
     /// The other end is gone and the writer has its message back: nothing was sent.
     Broken(T, M),
+    /// The slot is free and it is this one's turn; or the other end is gone, see [`Lane::is_broken`].
+    Turn(T),
 }
 
 /// What a lane has done with the messages it was given.
@@ -96,8 +98,15 @@ struct Reader<T> {
 struct Writer<M, T> {
     place: Place,
     ticket: T,
-    message: M,
-    until: Until,
+    offer: Offer<M>,
+}
+
+/// What a writer in line has to offer.
+#[derive(Debug)]
+enum Offer<M> {
+    Message(M, Until),
+    /// Nothing yet: it wants to know when it could.
+    Turn,
 }
 
 /// One direction of a channel, see the [module](self).
@@ -159,7 +168,20 @@ impl<M, T> Lane<M, T> {
         if self.is_broken() {
             out.push(Completion::Broken(writer, message));
         } else {
-            self.writers.push_back(Writer { place, ticket: writer, message, until });
+            self.writers.push_back(Writer { place, ticket: writer, offer: Offer::Message(message, until) });
+            self.settle(out);
+        }
+        place
+    }
+
+    /// `writer` stands in line for the slot with nothing to put into it: it will gather a message and leave it by
+    /// [`Lane::commit`]. When it need not wait its completion is in `out`.
+    pub fn wait_turn(&mut self, writer: T, out: &mut Vec<Completion<M, T>>) -> Place {
+        let place = self.place();
+        if self.is_broken() {
+            out.push(Completion::Turn(writer));
+        } else {
+            self.writers.push_back(Writer { place, ticket: writer, offer: Offer::Turn });
             self.settle(out);
         }
         place
@@ -246,7 +268,7 @@ impl<M, T> Lane<M, T> {
 
     /// Whether a read would not wait: there is a message, or the end.
     pub fn is_readable(&self) -> bool {
-        !self.slot.is_empty() || !self.writers.is_empty() || self.hung_up.is_some()
+        self.has_message() || self.hung_up.is_some()
     }
 
     /// Whether a write would not wait: the slot is free and nobody is in line for it, or the other end is gone. Such a
@@ -260,7 +282,8 @@ impl<M, T> Lane<M, T> {
         !self.readers.is_empty()
     }
 
-    /// Whether a message is here to take, so that a read is served at once with one.
+    /// Whether a message is here to take, so that a read is served at once with one. (Nobody waits for a turn at a free
+    /// slot, so a first writer at a free slot has a message.)
     pub fn has_message(&self) -> bool {
         !self.slot.is_empty() || !self.writers.is_empty()
     }
@@ -310,6 +333,7 @@ impl<M, T> Lane<M, T> {
 
     /// Pairs readers with messages and fills the slot, until nobody waits for what is there.
     fn settle(&mut self, out: &mut Vec<Completion<M, T>>) {
+        self.give_turns(out);
         while !self.readers.is_empty() && self.has_message() {
             self.deliver(out);
         }
@@ -327,8 +351,8 @@ impl<M, T> Lane<M, T> {
         let (delivery, writer) = match self.slot.pop_front() {
             Some(delivery) => (delivery, None),
             None => match self.writers.pop_front() {
-                Some(writer) => (self.enter(writer.message), Some(writer.ticket)),
-                None => return,
+                Some(Writer { ticket, offer: Offer::Message(message, _), .. }) => (self.enter(message), Some(ticket)),
+                _ => return,
             },
         };
         let Some(reader) = self.readers.pop_front() else {
@@ -343,12 +367,23 @@ impl<M, T> Lane<M, T> {
 
     /// The first writer in line puts its message into the free slot, unless it waits for a reader.
     fn fill_slot(&mut self, out: &mut Vec<Completion<M, T>>) {
+        self.give_turns(out);
+        let placed = |writer: &mut Writer<M, T>| matches!(writer.offer, Offer::Message(_, Until::Placed));
         if self.slot.is_empty()
-            && let Some(writer) = self.writers.pop_front_if(|w| w.until == Until::Placed)
+            && let Some(Writer { ticket, offer: Offer::Message(message, _), .. }) = self.writers.pop_front_if(placed)
         {
-            let delivery = self.enter(writer.message);
+            let delivery = self.enter(message);
             self.slot.push_back(delivery);
-            out.push(Completion::Sent(writer.ticket));
+            out.push(Completion::Sent(ticket));
+        }
+    }
+
+    /// Tells the first in line, at a free slot, whose turn it is and who brings nothing.
+    fn give_turns(&mut self, out: &mut Vec<Completion<M, T>>) {
+        while self.slot.is_empty()
+            && let Some(writer) = self.writers.pop_front_if(|writer| matches!(writer.offer, Offer::Turn))
+        {
+            out.push(Completion::Turn(writer.ticket));
         }
     }
 
@@ -361,7 +396,10 @@ impl<M, T> Lane<M, T> {
 
     fn break_writers(&mut self, out: &mut Vec<Completion<M, T>>) {
         for writer in std::mem::take(&mut self.writers) {
-            out.push(Completion::Broken(writer.ticket, writer.message));
+            out.push(match writer.offer {
+                Offer::Message(message, _) => Completion::Broken(writer.ticket, message),
+                Offer::Turn => Completion::Turn(writer.ticket),
+            });
         }
     }
 }

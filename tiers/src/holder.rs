@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open};
 
 use crate::error::Reason;
-use crate::sys::pidfd;
+use crate::sys::pidfd::exit_status;
 
 /// A process, held by a pidfd so that it can be told from a later one with the same number.
 #[derive(Debug)]
@@ -30,14 +31,19 @@ impl Holder {
         // A pidfd is of a whole process and is opened by its first thread's number only (pidfd_open(2)); which of the
         // two we have is not known before it fails.
         match pidfd_open(thread, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Holder { pid: tid, pidfd: Some(pidfd) }),
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {
+            Ok(pidfd) => Holder::holding(tid, pidfd),
+            Err(Errno::INVAL | Errno::NOENT) => {
                 let pid = process_of(tid)?;
-                let leader = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
-                Ok(Holder { pid, pidfd: Some(pidfd_open(leader, PidfdFlags::empty())?) })
+                let leader = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+                Holder::holding(pid, pidfd_open(leader, PidfdFlags::empty())?)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn holding(pid: u32, pidfd: OwnedFd) -> io::Result<Holder> {
+        // Without descriptors to spare we could not find out how it ends.
+        if has_headroom(&pidfd) { Ok(Holder { pid, pidfd: Some(pidfd) }) } else { Err(Errno::MFILE.into()) }
     }
 
     /// The process number; 0 when it cannot be seen from here.
@@ -52,51 +58,59 @@ impl Holder {
 
     /// Whether the number still belongs to this process, which may be a zombie.
     pub fn is_current(&self) -> bool {
-        self.pidfd.as_ref().and_then(|fd| pidfd::info(fd).ok()).is_some_and(|info| info.status.is_none())
+        self.pidfd.as_ref().is_some_and(|fd| matches!(exit_status(fd), Ok(None)))
     }
 
     /// How the process ended, or [`Reason::Closed`] while it lives: asked when its descriptor has been released, that
-    /// is when it has closed it or is on its way out.
+    /// is when it has closed it or is on its way out. [`Reason::Ended`] when we may not see or cannot find out.
     pub fn ending(&self) -> Reason {
         let Some(pidfd) = &self.pidfd else { return Reason::Closed };
         // While nobody has reaped it, /proc tells of this process and no other. Asked in this order, no moment is
         // left in which neither knows.
         let leaving = leaving_status(self.pid);
-        match (pidfd::info(pidfd), leaving) {
-            (Ok(pidfd::Info { status: Some(status), .. }), _) => reason_of(status),
-            (_, None) => Reason::Closed,
-            (Ok(pidfd::Info { uid, .. }), Some(_)) if !sees_exit_codes_of(uid) => Reason::Ended,
-            (_, Some(status)) => reason_of(status),
+        match (exit_status(pidfd), leaving) {
+            (Ok(Some(status)), _) => reason_of(status),
+            (_, Ok(None)) => Reason::Closed,
+            (_, Ok(Some(0))) if is_hidden(self.pid) => Reason::Ended,
+            (_, Ok(Some(status))) => reason_of(status),
+            (_, Err(_)) => Reason::Ended,
         }
     }
+}
+
+/// Whether there is room for another pidfd and, beside it, for what the server must open to go on and to end.
+fn has_headroom(pidfd: &OwnedFd) -> bool {
+    const HEADROOM: u64 = 16;
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    u64::try_from(pidfd.as_raw_fd()).is_ok_and(|number| number + HEADROOM < limit)
 }
 
 /// The process that thread `tid` belongs to (`Tgid` in proc_pid_status(5)).
 fn process_of(tid: u32) -> io::Result<u32> {
     let status = fs::read_to_string(format!("/proc/{tid}/status"))?;
     let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:")).and_then(|value| value.trim().parse().ok());
-    tgid.ok_or_else(|| io::Error::from(rustix::io::Errno::SRCH))
+    tgid.ok_or_else(|| io::Error::from(Errno::SRCH))
 }
 
 /// The wait status of a process that is exiting or a zombie; None while it lives. The kernel sets PF_EXITING and the
 /// exit code before it closes the descriptors (`do_exit` in kernel/exit.c).
-fn leaving_status(pid: u32) -> Option<i32> {
+fn leaving_status(pid: u32) -> io::Result<Option<i32>> {
     const PF_EXITING: u64 = 0x4;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Fields are numbered from 1 in proc_pid_stat(5); the second, the name, may hold anything and ends at the last ')'.
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let field = |number: usize| rest.split_ascii_whitespace().nth(number - 3);
-    let flags: u64 = field(9)?.parse().ok()?;
-    if flags & PF_EXITING == 0 {
-        return None;
-    }
-    field(52)?.parse().ok()
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = || -> Option<(u64, i32)> {
+        // Fields are numbered from 1 in proc_pid_stat(5); the second, the name, may hold anything and ends at the last ')'.
+        let (_, rest) = stat.rsplit_once(") ")?;
+        let field = |number: usize| rest.split_ascii_whitespace().nth(number - 3);
+        Some((field(9)?.parse().ok()?, field(52)?.parse().ok()?))
+    };
+    let (flags, status) = fields().ok_or(io::ErrorKind::InvalidData)?;
+    Ok((flags & PF_EXITING != 0).then_some(status))
 }
 
-/// Whether /proc shows us exit codes of user `uid`: to others it shows 0 (`do_task_stat` in fs/proc/array.c).
-fn sees_exit_codes_of(uid: u32) -> bool {
-    let own = rustix::process::geteuid();
-    own.is_root() || own.as_raw() == uid
+/// Whether /proc shows us 0 in place of the exit code of this process: it does to whom may not ptrace it (`do_task_stat` in
+/// fs/proc/array.c), and the same rule guards its links.
+fn is_hidden(pid: u32) -> bool {
+    fs::read_link(format!("/proc/{pid}/cwd")).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// A wait status (wait(2)) as a reason.

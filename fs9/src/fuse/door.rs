@@ -250,22 +250,15 @@ impl FuseDoor {
     fn create(&self, dir: File, name: &[u8], flags: u32, caller: Caller, fx: &mut Effects) -> Result<CreateOut, Errno> {
         const O_EXCL: u32 = 0o200;
         let mut server = self.server();
-        let (file, view, made) = match server.make_queue(dir, name, 0o600, caller, fx) {
-            // Somebody made it after the kernel looked.
+        let (file, view) = match server.make_queue(dir, name, 0o600, caller, fx) {
+            // Somebody made it after the kernel looked. It looks again, and then asks whether this caller may open it.
             Err(Errno::EXIST) if flags & O_EXCL == 0 => {
-                server.walk(dir, name).map(|(file, view, _)| (file, view, false))?
+                return Err(server.walk(dir, name).err().unwrap_or(Errno::STALE));
             }
-            made => made.map(|(file, view)| (file, view, true))?,
+            made => made?,
         };
-        let opened = match server.open(file, view, flags_of(flags), caller, fx) {
-            Err(errno) => {
-                if made {
-                    server.unmake(file, fx);
-                }
-                return Err(errno);
-            }
-            opened => opened?,
-        };
+        let opened = server.open(file, view, flags_of(flags), caller, fx);
+        let opened = opened.inspect_err(|_| server.unmake(file, fx))?;
         let entry = self.entry(file, view, &server.stat(file)?, caller);
         self.inodes().open(entry.nodeid);
         Ok(CreateOut { entry, open: open_out(opened, view) })

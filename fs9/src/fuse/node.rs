@@ -4,12 +4,13 @@
 use crate::tree::{File, Part, ROOT, Tree};
 use crate::view::View;
 
-const NODE_BITS: u32 = 37;
+const NODE_BITS: u32 = 34;
 const PART_BITS: u32 = 3;
 const VIEW_BITS: u32 = 2;
 const SERIAL_SHIFT: u32 = NODE_BITS + PART_BITS + VIEW_BITS;
 
-/// How many serial numbers there are. When they begin again the inodes of that many LOOKUPs ago are long forgotten.
+/// How many serial numbers there are. When they begin again an inode of that many fresh ids ago may be given twice, if it
+/// is still open.
 pub const SERIALS: u64 = 1 << (64 - SERIAL_SHIFT);
 
 const VIEWS: [View; 3] = [View::Plain, View::Line, View::Whole];
@@ -42,7 +43,7 @@ mod tests {
     fn an_id_names_its_file() {
         for part in Part::ALL {
             for view in VIEWS {
-                for (node, serial) in [(1, 0), (77, 1), (Tree::LAST, 0x3f_ffff)] {
+                for (node, serial) in [(1, 0), (77, 1), (Tree::LAST, SERIALS - 1)] {
                     let file = File { node, part };
                     assert_eq!(file_of(node_id(file, view, serial)), Some((file, view)));
                     assert_eq!(serial_of(node_id(file, view, serial)), (node_id(file, view, 0), serial));

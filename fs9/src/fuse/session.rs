@@ -88,12 +88,24 @@ impl Mounted {
         mountpoint::still_mounted(self.id).unwrap_or(true)
     }
 
+    /// Whether it is what one finds at its path: nothing else was mounted on top.
+    pub fn is_on_top(&self) -> bool {
+        matches!(mountpoint::mounted_at(&self.dir), Ok(Some(mount)) if mount.id == self.id)
+    }
+
     /// Unmounts, whoever has files open; nothing if that was done.
     ///
     /// # Errors
-    /// What umount2(2) or fusermount3 says.
+    /// EBUSY when something else is mounted on top; what umount2(2) or fusermount3 says.
     pub fn detach(&self) -> io::Result<()> {
-        if self.is_there() { mountpoint::detach(&self.dir) } else { Ok(()) }
+        match (self.is_on_top(), self.is_there()) {
+            (true, _) => mountpoint::detach(&self.dir),
+            (false, true) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!("something else is mounted on top of {}: unmount it, then this", self.dir.display()),
+            )),
+            (false, false) => Ok(()),
+        }
     }
 }
 

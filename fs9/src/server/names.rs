@@ -91,12 +91,12 @@ impl Server {
             self.report(Event { event: "removed", ..Event::default() }, file.node, None, fx);
         }
         self.finish(file.node, done, fx);
-        self.forget_if_unused(file.node);
+        self.forget_if_unused(file.node, fx);
         Ok(())
     }
 
     /// A removed node goes when nobody has it open.
-    pub(super) fn forget_if_unused(&mut self, id: NodeId) {
+    pub(super) fn forget_if_unused(&mut self, id: NodeId, fx: &mut Effects) {
         let unused = match self.tree.node(id) {
             Ok(node) if node.removed => match &node.body {
                 Body::Channel(channel) => channel.opens == 0,
@@ -105,7 +105,18 @@ impl Server {
             _ => false,
         };
         if unused {
+            self.drop_slots(id, fx);
             self.tree.forget(id);
+        }
+    }
+
+    /// What is in the slots of a removed channel nobody will read.
+    fn drop_slots(&mut self, id: NodeId, fx: &mut Effects) {
+        let Ok(channel) = self.tree.channel_mut(id) else { return };
+        let count = channel.lanes().map(|(_, lane)| lane.ledger().slot).sum();
+        if count > 0 {
+            let reason = Some(Reason::Removed.to_string());
+            self.report(Event { event: "dropped", reason, count: Some(count), ..Event::default() }, id, None, fx);
         }
     }
 

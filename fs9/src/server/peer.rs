@@ -235,14 +235,14 @@ impl Server {
         let (pid, uid) = (Some(peer.holder.pid()), Some(peer.uid));
         self.report(Event { event, pid, uid, reason: Some(reason.to_string()), ..Event::default() }, node, end, fx);
         self.release_holder(peer.holder);
-        self.forget_if_unused(node);
+        self.forget_if_unused(node, fx);
     }
 
     /// Sends what a view has gathered, now that it is closed. A killed writer has not closed it: nothing is sent.
     fn send_rest(&mut self, peer: &mut Peer, reason: Reason, done: &mut Vec<Done>, fx: &mut Effects) {
         let Some(message) = peer.unsent.take() else { return };
         let unsendable = match self.tree.channel_mut(peer.node) {
-            Ok(channel) if !reason.is_loss() => channel.outgoing(peer.end).lane.commit(message, done).is_some(),
+            Ok(channel) if !reason.is_loss() => channel.outgoing(peer.end).commit(message, done).is_some(),
             _ => true,
         };
         if unsendable {
@@ -256,7 +256,7 @@ impl Server {
         let Some(delivery) = peer.held.take().and_then(|held| held.delivery) else { return };
         let Ok(channel) = self.tree.channel_mut(peer.node) else { return };
         let kind = channel.kind();
-        let lane = &mut channel.incoming(peer.end).lane;
+        let lane = channel.incoming(peer.end);
         let event = match kind {
             Kind::Queue { ack } if ack || reason.is_death() => {
                 lane.give_back(delivery, reason, done);

@@ -1,10 +1,12 @@
 //! Polling a peer: what is ready now, and who is to be woken when something becomes so.
 
 use super::peer::Watch;
+use super::write::would_wait;
 use super::{Answered, Server, ready};
 use crate::channel::Handle;
 use crate::ticket::Effects;
 use crate::tree::NodeId;
+use crate::view::View;
 
 impl Server {
     pub(super) fn poll_peer(&mut self, handle: Handle, interest: u32, watch: Option<u64>) -> Answered<u32> {
@@ -25,12 +27,14 @@ impl Server {
         let peer = self.peer(handle)?;
         let (node, end, flags) = (peer.node, peer.end, peer.flags);
         let in_hand = peer.had_whole || peer.has_rest();
+        let begun = peer.view == View::Whole && !peer.unsent.is_empty();
         let (incoming, outgoing) = self.tree.channel_mut(node)?.view_of(end);
         let mut now = 0;
         if flags.read && (in_hand || incoming.is_readable()) {
             now |= ready::IN;
         }
-        if flags.write && outgoing.is_writable() {
+        // With O_SYNC a write waits for a reader; one that adds to a whole that has begun waits for nothing.
+        if flags.write && (begun || !would_wait(outgoing, flags.sync)) {
             now |= ready::OUT;
         }
         if let Some(reason) = incoming.ended() {

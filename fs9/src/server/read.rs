@@ -44,7 +44,7 @@ impl Server {
         if had_whole {
             return Ok(Some(Answer::End));
         }
-        let lane = &self.tree.channel_mut(node)?.incoming(end).lane;
+        let lane = self.tree.channel_mut(node)?.incoming(end);
         if nonblocking && !lane.is_readable() {
             return Err(Errno::AGAIN);
         }
@@ -56,8 +56,8 @@ impl Server {
         let (node, end, id) = (*node, *end, ticket.id());
         let mut done = std::mem::take(&mut self.spare);
         let Ok(channel) = self.tree.channel_mut(node) else { return };
-        let waiter = Waiter { handle, ticket, wish: Wish::Read(size) };
-        let place = channel.incoming(end).lane.read(waiter, &mut done);
+        let waiter = Waiter { handle, end, ticket, wish: Wish::Read(size) };
+        let place = channel.incoming(end).read(waiter, &mut done);
         if done.is_empty() {
             self.park(id, handle, Wait::Read(place), fx);
         }
@@ -74,7 +74,7 @@ impl Server {
         }
         let (node, end) = (peer.node, peer.end);
         if let (Some(delivery), Ok(channel)) = (delivery, self.tree.channel_mut(node)) {
-            channel.incoming(end).lane.acknowledge(delivery);
+            channel.incoming(end).acknowledge(delivery);
         }
     }
 
@@ -90,7 +90,7 @@ impl Server {
         let Wish::Read(size) = waiter.wish else { return };
         let Ok(peer) = self.peer(waiter.handle) else {
             if let Ok(channel) = self.tree.channel_mut(node) {
-                channel.incoming(None).lane.give_back(delivery, Reason::Closed, done);
+                channel.incoming(waiter.end).give_back(delivery, Reason::Closed, done);
             }
             return;
         };
@@ -105,7 +105,7 @@ impl Server {
         fx.answer(waiter.ticket, answer);
         let before = before.and_then(|held| held.delivery);
         if let (Some(delivery), Ok(channel)) = (before, self.tree.channel_mut(node)) {
-            channel.incoming(end).lane.acknowledge(delivery);
+            channel.incoming(end).acknowledge(delivery);
         }
         if shared {
             self.feed_others(waiter.handle, done, fx);
@@ -131,8 +131,7 @@ impl Server {
             let Some((place, id)) = reads.first().copied() else { return };
             self.unpark(id);
             let Ok(channel) = self.tree.channel_mut(node) else { return };
-            let Some(Waiter { ticket, wish: Wish::Read(size), .. }) = channel.incoming(end).lane.cancel(place, done)
-            else {
+            let Some(Waiter { ticket, wish: Wish::Read(size), .. }) = channel.incoming(end).cancel(place, done) else {
                 return;
             };
             let rest = self.peer(handle).ok().and_then(|peer| peer.read_on(size));

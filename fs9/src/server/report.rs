@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rustix::io::Errno;
 
 use super::waiting::Parked;
-use super::{Answered, Open, Server};
+use super::{Answered, Caller, Open, Server};
 use crate::channel::{Channel, ENDS, Handle, Kind, MountLane};
 use crate::events::seconds;
 use crate::status::{
@@ -17,10 +17,11 @@ use crate::tree::{Body, Node, NodeId};
 type Holders = HashMap<NodeId, Vec<HolderStatus>>;
 
 impl Server {
-    /// What there is.
-    pub(super) fn status(&self) -> Status {
+    /// What there is, as far as `caller` may know: of channels that are others', only the mount's owner may.
+    pub(super) fn status(&self, caller: Caller) -> Status {
         let holders = self.holders_by_node();
-        let channels = self.tree.channels();
+        let mut channels = self.tree.channels();
+        channels.retain(|(_, _, node, _)| self.is_owner(caller) || node.attr.uid == caller.uid);
         let server = ServerStatus {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -52,9 +53,9 @@ impl Server {
     }
 
     /// `status.json`.
-    pub(super) fn status_json(&self) -> String {
+    pub(super) fn status_json(&self, caller: Caller) -> String {
         // Structs of strings and numbers always have a JSON form.
-        serde_json::to_string(&self.status()).unwrap_or_default() + "\n"
+        serde_json::to_string(&self.status(caller)).unwrap_or_default() + "\n"
     }
 
     fn holders_by_node(&self) -> Holders {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::peer::Peer;
 use super::write::refuse;
 use super::{EARLY, Open, Server};
-use crate::channel::{Done, Handle, Waiter, Wish};
+use crate::channel::{Done, Handle, Wish};
 use crate::ticket::{Answer, Effects};
 use crate::tree::{Attr, NodeId, shrink};
 
@@ -27,8 +27,6 @@ pub(super) enum Wait {
     Read(Place),
     /// The slot.
     Write(Place),
-    /// The slot, to begin a view.
-    Begin,
     /// An event.
     Event,
 }
@@ -38,7 +36,7 @@ impl Wait {
     pub fn word(self) -> &'static str {
         match self {
             Wait::Read(_) | Wait::Event => "read",
-            Wait::Write(_) | Wait::Begin => "write",
+            Wait::Write(_) => "write",
         }
     }
 }
@@ -84,15 +82,15 @@ impl Server {
         Some(parked)
     }
 
-    /// Answers what a lane has decided. What that makes possible (the next line of a write, a write that waited for the
-    /// slot) is done too, until nothing more comes of it; then whoever polls is woken.
+    /// Answers what a lane has decided. What that makes possible (the next line of a write) is done too, until nothing more
+    /// comes of it; then whoever polls is woken.
     pub(super) fn finish(&mut self, node: NodeId, mut done: Vec<Done>, fx: &mut Effects) {
         let mut more = Vec::new();
         loop {
             for completion in done.drain(..) {
                 self.complete(node, completion, &mut more, fx);
             }
-            if more.is_empty() && !self.admit_deferred(node, fx) {
+            if more.is_empty() {
                 break;
             }
             std::mem::swap(&mut done, &mut more);
@@ -128,11 +126,15 @@ impl Server {
                         if let Ok(peer) = self.peer(waiter.handle) {
                             peer.unsent.clear();
                         }
-                        let waiter = Waiter { wish: Wish::Read(0), ..waiter };
-                        self.write_next_line(waiter, rest, done, fx);
+                        self.write_next_line(waiter.handle, waiter.ticket, rest, done, fx);
                     }
-                    Wish::Read(_) => {}
+                    // Neither brings a message that could be sent.
+                    Wish::Read(_) | Wish::Begin(_) => {}
                 }
+            }
+            Completion::Turn(waiter) => {
+                self.unpark(waiter.ticket.id());
+                self.begin_view(node, waiter, fx);
             }
             Completion::Broken(waiter, _message) => {
                 self.unpark(waiter.ticket.id());
@@ -160,22 +162,12 @@ impl Server {
         let (node, end) = (*node, *end);
         let Ok(channel) = self.tree.channel_mut(node) else { return };
         let mut done = Vec::new();
-        match wait {
-            Wait::Read(place) => {
-                let reader = channel.incoming(end).lane.cancel(place, &mut done);
-                reader.into_iter().for_each(|waiter| fx.fail(waiter.ticket, errno));
-            }
-            Wait::Write(place) => {
-                let writer = channel.outgoing(end).lane.cancel(place, &mut done);
-                writer.into_iter().for_each(|waiter| refuse(waiter, errno, fx));
-            }
-            Wait::Begin | Wait::Event => {
-                let deferred = &mut channel.outgoing(end).deferred;
-                if let Some(index) = deferred.iter().position(|deferred| deferred.ticket.id() == id) {
-                    deferred.remove(index).into_iter().for_each(|deferred| fx.fail(deferred.ticket, errno));
-                }
-            }
-        }
+        let waiter = match wait {
+            Wait::Read(place) => channel.incoming(end).cancel(place, &mut done),
+            Wait::Write(place) => channel.outgoing(end).cancel(place, &mut done),
+            Wait::Event => None,
+        };
+        waiter.into_iter().for_each(|waiter| refuse(waiter, errno, fx));
         self.finish(node, done, fx);
     }
 }

@@ -1,6 +1,6 @@
 //! Transcripts: what goes in, what comes out, in order.
 
-use super::Completion::{Broken, End, Lost, Received, Sent};
+use super::Completion::{Broken, End, Lost, Received, Sent, Turn};
 use super::*;
 
 type Out = Vec<Completion<&'static str, &'static str>>;
@@ -25,6 +25,7 @@ impl Script {
             Lost(reader) => format!("{reader} told of loss"),
             Sent(writer) => format!("{writer} sent"),
             Broken(writer, message) => format!("{writer} keeps {message}"),
+            Turn(writer) => format!("{writer}'s turn"),
         };
         out.into_iter().map(line).collect()
     }
@@ -45,6 +46,10 @@ impl Script {
         let mut out = Out::new();
         act(&mut self.lane, &mut out);
         self.lines(out)
+    }
+
+    fn turn(&mut self, writer: &'static str) -> Vec<String> {
+        self.with(|lane, out| _ = lane.wait_turn(writer, out))
     }
 
     fn give_back(&mut self, index: usize) -> Vec<String> {
@@ -178,6 +183,29 @@ fn a_writer_that_is_gone_leaves_its_last_message_behind_what_is_in_the_slot() {
     assert_eq!(s.read("r").1, ["r has a"]);
     assert_eq!(s.read("r").1, ["r has b"]);
     assert_eq!(s.with(|lane, out| assert_eq!(lane.commit("c", out), Some("c"))), Vec::<String>::new());
+}
+
+#[test]
+fn a_turn_comes_in_the_order_of_arrival_and_leaves_the_slot_free() {
+    let mut s = Script::default();
+    assert_eq!(s.turn("t0"), ["t0's turn"], "the slot is free");
+    s.write("w1", "a", Until::Placed);
+    assert!(s.turn("t1").is_empty());
+    assert!(s.write("w2", "b", Until::Placed).1.is_empty());
+    assert!(s.turn("t2").is_empty());
+    assert_eq!(s.read("r").1, ["r has a", "t1's turn", "w2 sent"]);
+    assert_eq!(s.read("r").1, ["r has b", "t2's turn"]);
+    assert!(s.read("r").1.is_empty(), "a turn brings no message");
+}
+
+#[test]
+fn nobody_waits_for_a_turn_that_will_not_come() {
+    let mut s = Script::default();
+    s.write("w1", "a", Until::Placed);
+    s.turn("t1");
+    assert_eq!(s.with(|lane, out| lane.hang_up(Reason::Removed, out)), ["t1's turn"]);
+    assert!(s.lane.is_broken());
+    assert_eq!(s.turn("t2"), ["t2's turn"]);
 }
 
 #[test]

@@ -9,9 +9,17 @@
 //! errno answers what, is the server's rule. INIT is recognised but not parsed, for the mount has completed it before our
 //! loop reads the device. Numbers are in the machine's own byte order, as the kernel sends them.
 
+use zerocopy::FromBytes;
+
 mod layout;
 mod reply;
 mod request;
+
+/// Whether a request that was read is a RELEASE or RELEASEDIR, without parsing the rest of it.
+pub fn is_release(bytes: &[u8]) -> bool {
+    let opcode = Header::read_from_prefix(bytes).ok().and_then(|(header, _)| Opcode::new(header.opcode));
+    matches!(opcode, Some(Opcode::Release | Opcode::Releasedir))
+}
 
 pub use layout::*;
 pub use reply::DirBuffer;

@@ -1,0 +1,242 @@
+//! A server without a door whose answers read as lines, a door that writes down what it is told, and processes that
+//! have ended.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+use super::*;
+use crate::ticket::Door;
+
+/// A door that writes down what it is told.
+#[derive(Debug, Default)]
+pub(super) struct Recorder(Mutex<Vec<(u64, String)>>);
+
+impl Recorder {
+    pub(super) fn said(&self) -> MutexGuard<'_, Vec<(u64, String)>> {
+        // A test that fails must not fail again where its tickets are dropped.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Door for Recorder {
+    fn answer(&self, id: u64, answer: Answer) {
+        let what = match answer {
+            Answer::Data(message, range) => format!("has {:?}", String::from_utf8_lossy(&message[range])),
+            Answer::End => "at end".into(),
+            Answer::Written(len) => format!("wrote {len}"),
+            Answer::Error(errno) => name(errno),
+        };
+        self.said().push((id, what));
+    }
+
+    fn wake(&self, watch: u64) {
+        self.said().push((watch, "wake".into()));
+    }
+}
+
+pub(super) fn name(errno: Errno) -> String {
+    let known = [
+        (Errno::AGAIN, "EAGAIN"),
+        (Errno::BADF, "EBADF"),
+        (Errno::CONNRESET, "ECONNRESET"),
+        (Errno::INTR, "EINTR"),
+        (Errno::MSGSIZE, "EMSGSIZE"),
+        (Errno::NOSPC, "ENOSPC"),
+        (Errno::PIPE, "EPIPE"),
+        (Errno::SHUTDOWN, "ESHUTDOWN"),
+        (Errno::INVAL, "EINVAL"),
+        (Errno::ACCESS, "EACCES"),
+        (Errno::EXIST, "EEXIST"),
+    ];
+    known.iter().find(|(e, _)| *e == errno).map_or_else(|| format!("{errno:?}"), |(_, name)| (*name).into())
+}
+
+/// A process that has ended and is not reaped, so that its number is still its own: a holder of which only the close
+/// is outstanding.
+pub(super) struct Ended(Child);
+
+impl Ended {
+    pub(super) fn by(script: &str) -> Ended {
+        let child = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).spawn().unwrap();
+        waitid(WaitId::Pid(Pid::from_child(&child)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+        Ended(child)
+    }
+
+    pub(super) fn killed() -> Ended {
+        Ended::by("kill -9 $$")
+    }
+
+    pub(super) fn tid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.wait();
+    }
+}
+
+pub(super) const PLAIN: Flags = Flags { read: true, write: true, nonblocking: false, sync: false, continued: false };
+pub(super) const NONBLOCKING: Flags = Flags { nonblocking: true, ..PLAIN };
+pub(super) const SYNC: Flags = Flags { sync: true, ..PLAIN };
+
+fn small() -> Limits {
+    Limits { message: 16, channels: 64, opens: 64, bytes: 1 << 20 }
+}
+
+/// A server whose answers read as lines.
+pub(super) struct Script {
+    pub(super) server: Server,
+    pub(super) store: Arc<Store>,
+    pub(super) door: Arc<Recorder>,
+    pub(super) fx: Effects,
+    pub(super) open: Vec<Handle>,
+    pub(super) asked_to_stop: bool,
+}
+
+impl Script {
+    pub(super) fn new() -> Script {
+        Script::with(small())
+    }
+
+    pub(super) fn with(limits: Limits) -> Script {
+        let store = Store::new(limits.bytes, 64);
+        let server = Server::new(limits, store.clone(), 0, 0);
+        let (door, fx) = (Arc::default(), Effects::default());
+        Script { server, store, door, fx, open: Vec::new(), asked_to_stop: false }
+    }
+
+    /// With a queue `q` and a pair `p`.
+    pub(super) fn usual() -> Script {
+        let mut s = Script::new();
+        assert_eq!(s.ctl("new q"), ["wrote 5"]);
+        assert_eq!(s.ctl("new --pair p"), ["wrote 12"]);
+        s
+    }
+
+    pub(super) fn ticket(&self, id: u64) -> Ticket {
+        Ticket::new(self.door.clone(), id)
+    }
+
+    /// What was said since it was last asked. The ledgers balance at every such moment.
+    pub(super) fn said(&mut self) -> Vec<String> {
+        self.asked_to_stop |= self.fx.carry_out(&*self.door);
+        balanced(&self.server);
+        self.door.said().drain(..).map(|(id, what)| format!("{id} {what}")).collect()
+    }
+
+    pub(super) fn find(&self, path: &str) -> (File, View) {
+        path.split('/').fold((File::of(ROOT), View::Plain), |(dir, _), name| {
+            let (file, view, _) = self.server.walk(dir, name.as_bytes()).unwrap();
+            (file, view)
+        })
+    }
+
+    pub(super) fn try_open(&mut self, path: &str, access: &str, tid: u32) -> Answered<Handle> {
+        let (file, view) = self.find(path);
+        let flags = Flags { read: access.contains('r'), write: access.contains('w'), ..Flags::default() };
+        let opened = self.server.open(file, view, flags, Caller { tid, ..Caller::default() }, &mut self.fx);
+        self.open.extend(opened.map(|opened| opened.handle));
+        opened.map(|opened| opened.handle)
+    }
+
+    pub(super) fn open(&mut self, path: &str, access: &str) -> Handle {
+        self.try_open(path, access, 0).unwrap()
+    }
+
+    pub(super) fn read(&mut self, handle: Handle, id: u64) -> Vec<String> {
+        self.read_some(handle, id, 100, false)
+    }
+
+    pub(super) fn read_some(&mut self, handle: Handle, id: u64, size: usize, nonblocking: bool) -> Vec<String> {
+        let ticket = self.ticket(id);
+        self.server.read(handle, 0, size, nonblocking, ticket, &mut self.fx);
+        self.said()
+    }
+
+    pub(super) fn write(&mut self, handle: Handle, id: u64, text: &str) -> Vec<String> {
+        self.write_with(handle, id, text, PLAIN)
+    }
+
+    pub(super) fn write_with(&mut self, handle: Handle, id: u64, text: &str, flags: Flags) -> Vec<String> {
+        let ticket = self.ticket(id);
+        self.server.write(handle, Data::Lent(text.as_bytes()), flags, Caller::default(), ticket, &mut self.fx);
+        self.said()
+    }
+
+    /// One verb to `ctl`; what is said to ticket 0 is told without a number.
+    pub(super) fn ctl(&mut self, verb: &str) -> Vec<String> {
+        let ctl = self.open("ctl", "w");
+        let mut said = self.write(ctl, 999, verb);
+        said.extend(self.clunk(ctl));
+        said.into_iter().map(|line| line.strip_prefix("999 ").map_or(line.clone(), str::to_owned)).collect()
+    }
+
+    pub(super) fn interrupt(&mut self, id: u64) -> Vec<String> {
+        self.server.interrupt(id, &mut self.fx);
+        self.said()
+    }
+
+    pub(super) fn clunk(&mut self, handle: Handle) -> Vec<String> {
+        self.open.retain(|open| *open != handle);
+        self.server.clunk(handle, &mut self.fx);
+        self.said()
+    }
+
+    pub(super) fn stop(&mut self) -> Vec<String> {
+        self.server.stop(&mut self.fx);
+        self.said()
+    }
+
+    pub(super) fn poll(&mut self, handle: Handle, interest: u32, watch: Option<u64>) -> u32 {
+        self.server.poll(handle, interest, watch).unwrap() & (PRI | ready::ERR | ready::HUP)
+    }
+
+    /// Figures of the lane that `end` writes (0 for a queue): sent, received, redelivered, slot, held.
+    pub(super) fn ledger(&self, path: &str, lane: usize) -> [u64; 5] {
+        let channels = self.server.tree.channels();
+        let (.., channel) = channels.into_iter().find(|(name, ..)| name == path).unwrap();
+        let ledger = channel.lanes().nth(lane).unwrap().1.ledger();
+        [ledger.sent, ledger.received, ledger.redelivered, ledger.slot, ledger.held]
+    }
+
+    /// Everything is closed and removed: nothing waits, and no byte is held.
+    pub(super) fn done(mut self) {
+        for handle in std::mem::take(&mut self.open) {
+            self.clunk(handle);
+        }
+        let names: Vec<String> = self.server.tree.channels().into_iter().map(|(name, ..)| name).collect();
+        for name in names {
+            self.ctl(&format!("rm {name}"));
+        }
+        nothing_is_left(&self.server);
+        assert_eq!(self.store.used(), 0);
+    }
+}
+
+/// POLLIN and POLLOUT without their synonyms.
+pub(super) const PRI: u32 = IN | OUT;
+pub(super) const IN: u32 = 0x1;
+pub(super) const OUT: u32 = 0x4;
+pub(super) const NOTHING: [&str; 0] = [];
+
+pub(super) fn balanced(server: &Server) {
+    for (name, _, _, channel) in server.tree.channels() {
+        for (_, lane) in channel.lanes() {
+            assert!(lane.ledger().balances(), "{name}: {:?}", lane.ledger());
+        }
+    }
+}
+
+/// Nothing is open and nobody waits.
+pub(super) fn nothing_is_left(server: &Server) {
+    assert!(server.open.is_empty() && server.parked.is_empty() && server.holders.is_empty());
+    assert!(server.event_waiters.is_empty() && server.event_readers.is_empty());
+    for (_, _, _, channel) in server.tree.channels() {
+        assert_eq!((channel.opens, channel.watchers.len()), (0, 0));
+        assert!(channel.lanes().all(|(_, lane)| lane.waiting() == (0, 0)));
+    }
+}
