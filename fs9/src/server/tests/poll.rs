@@ -22,6 +22,23 @@ fn polling_says_what_would_not_wait() {
 }
 
 #[test]
+fn polling_knows_who_waits_for_a_reader_and_who_for_nothing() {
+    let mut s = Script::usual();
+    let (sync, whole, r) = (s.open("q", "w"), s.open("q:whole", "w"), s.open("q", "r"));
+    s.peer_flags(sync).sync = true;
+    assert_eq!(s.poll(sync, OUT, None), 0, "nobody reads");
+    s.write(whole, 1, "ab");
+    s.read(r, 2);
+    assert_eq!(s.poll(sync, OUT, None), OUT);
+    let other = s.open("q", "w");
+    s.write(other, 3, "c");
+    s.write(other, 4, "d");
+    assert_eq!((s.poll(other, OUT, None), s.poll(whole, OUT, None)), (0, OUT), "a whole that has begun goes on");
+    s.interrupt(2);
+    s.done();
+}
+
+#[test]
 fn polling_wakes_once_for_what_was_asked() {
     let mut s = Script::usual();
     let (w, r) = (s.open("q", "w"), s.open("q", "r"));

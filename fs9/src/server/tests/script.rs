@@ -175,6 +175,11 @@ impl Script {
         said.into_iter().map(|line| line.strip_prefix("999 ").map_or(line.clone(), str::to_owned)).collect()
     }
 
+    /// How a peer was opened, to change.
+    pub(super) fn peer_flags(&mut self, handle: Handle) -> &mut Flags {
+        &mut self.server.peer(handle).unwrap().flags
+    }
+
     pub(super) fn interrupt(&mut self, id: u64) -> Vec<String> {
         self.server.interrupt(id, &mut self.fx);
         self.said()

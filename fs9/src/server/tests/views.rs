@@ -128,6 +128,36 @@ fn the_first_bytes_of_a_whole_wait_for_the_slot_and_the_rest_do_not() {
 }
 
 #[test]
+fn a_whole_begins_in_its_turn_and_not_behind_every_later_writer() {
+    let mut s = Script::usual();
+    let (w1, w2, r) = (s.open("q", "w"), s.open("q", "w"), s.open("q", "r"));
+    let whole = s.open("q:whole", "w");
+    s.write(w1, 1, "slot");
+    assert_eq!(s.write(w1, 2, "before"), NOTHING);
+    assert_eq!(s.write(whole, 3, "ab"), NOTHING);
+    assert_eq!(s.write(w2, 4, "after"), NOTHING);
+    assert_eq!(s.read(r, 5), ["5 has \"slot\"", "2 wrote 6"]);
+    assert_eq!(s.read(r, 6), ["6 has \"before\"", "3 wrote 2", "4 wrote 5"]);
+    assert_eq!(s.clunk(whole), NOTHING);
+    assert_eq!(s.read(r, 7), ["7 has \"after\""]);
+    assert_eq!(s.read(r, 8), ["8 has \"ab\""]);
+    s.done();
+}
+
+#[test]
+fn many_short_lines_are_counted_once() {
+    let mut s = Script::usual();
+    let (w, r) = (s.open("q:line", "w"), s.open("q", "r"));
+    s.write(w, 1, &"\n".repeat(50));
+    assert_eq!(s.server.store.used(), 50, "the lines share the bytes of their write");
+    for id in 2..51 {
+        s.read(r, id);
+    }
+    assert_eq!(s.read(r, 51)[0], "51 has \"\\n\"");
+    s.done();
+}
+
+#[test]
 fn a_whole_that_waits_to_begin_ends_with_the_channel() {
     let mut s = Script::usual();
     let (a, b) = (s.open("p/a", "rw"), s.open("p/b", "rw"));
