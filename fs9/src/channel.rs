@@ -109,6 +109,8 @@ pub struct Channel {
     ends: Option<Box<[End; 2]>>,
     /// Descriptors open on it.
     pub opens: usize,
+    /// The process that left it last, and why, as far as that was asked.
+    pub last_left: Option<(u32, Reason)>,
     /// Descriptors that poll it and want to be woken.
     pub watchers: Vec<Handle>,
 }
@@ -120,13 +122,13 @@ impl Channel {
     /// A queue.
     pub fn queue(ack: bool) -> Channel {
         let lanes = Box::new([MountLane::new()]);
-        Channel { kind: Kind::Queue { ack }, lanes, ends: None, opens: 0, watchers: Vec::new() }
+        Channel { kind: Kind::Queue { ack }, lanes, ends: None, opens: 0, last_left: None, watchers: Vec::new() }
     }
 
     /// A pair.
     pub fn pair() -> Channel {
         let lanes = Box::new([MountLane::new(), MountLane::new()]);
-        Channel { kind: Kind::Pair, lanes, ends: Some(Box::default()), opens: 0, watchers: Vec::new() }
+        Channel { kind: Kind::Pair, lanes, ends: Some(Box::default()), opens: 0, last_left: None, watchers: Vec::new() }
     }
 
     /// What it is.

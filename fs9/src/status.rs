@@ -85,8 +85,20 @@ pub struct ChannelStatus {
     pub lanes: Vec<LaneStatus>,
     /// The ends of a pair that somebody left.
     pub ends: Vec<EndStatus>,
+    /// The holder that left last. Of one that could only write to a queue, and left nothing behind, nobody asks why.
+    pub left: Option<LeftStatus>,
     /// Who has it open.
     pub holders: Vec<HolderStatus>,
+}
+
+/// A holder that left.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeftStatus {
+    /// The process; 0 where it could not be seen.
+    pub pid: u32,
+    /// Why: closed, exited N, killed N, ended.
+    pub reason: String,
 }
 
 /// One direction of a channel: its ledger, and how many wait.
@@ -184,6 +196,9 @@ impl ChannelStatus {
         for end in &self.ends {
             let _ = write!(text, "  {} left: {}", end.end, end.reason);
         }
+        if let Some(left) = &self.left {
+            let _ = write!(text, "  last left: pid {} {}", left.pid, left.reason);
+        }
         text.push('\n');
         self.holders.iter().for_each(|holder| holder.describe(&self.name, text));
     }
@@ -235,7 +250,7 @@ mod tests {
         {"name":"dir/chat","kind":"pair","ack":false,"mode":"0600","uid":3,"gid":3,
          "lanes":[{"from":"a","sent":2,"received":1,"redelivered":0,"dropped":{"killed":1},"slot":0,"held":0,
                    "readers":1,"writers":0}],
-         "ends":[{"end":"b","reason":"killed 9"}],
+         "ends":[{"end":"b","reason":"killed 9"}],"left":{"pid":9,"reason":"killed 9"},
          "holders":[{"end":"a","pid":12,"uid":3,"access":"rw","view":null,"since":-1,"waiting":"read",
                      "waiting_since":1e300,"holds":true}]},
         {"name":"jobs","kind":"queue","ack":true,"mode":"0600"}]}"#;
@@ -248,7 +263,7 @@ mod tests {
         assert_eq!(
             text,
             "dir/chat  pair 0600 uid 3  from a:  sent 2 = received 1 + dropped 1 killed + slot 0 + held 0  redelivered 0  \
-             waiting 1 to read, 0 to write  b left: killed 9\n\
+             waiting 1 to read, 0 to write  b left: killed 9  last left: pid 9 killed 9\n\
              \x20 dir/chat/a  pid 12 uid 3  rw  open for 0s  waits to read for 0s  holds a message\n\
              jobs  queue --ack 0600 uid 0\n"
         );

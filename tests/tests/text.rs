@@ -187,7 +187,7 @@ fn status_json_has_its_schema() {
     }
     let pid = std::process::id();
     let expected = json!({
-        "name": "d/q", "kind": "queue", "ack": false, "mode": "0640", "uid": 0, "gid": 0, "ends": [],
+        "name": "d/q", "kind": "queue", "ack": false, "mode": "0640", "uid": 0, "gid": 0, "ends": [], "left": null,
         "lanes": [{"from": null, "sent": 0, "received": 0, "redelivered": 0, "dropped": {}, "slot": 0, "held": 0,
                    "readers": 1, "writers": 0}],
         "holders": [{"end": null, "pid": pid, "uid": 0, "access": "r", "view": "line", "since": null,
@@ -203,6 +203,23 @@ fn status_json_has_its_schema() {
     let pair = mount.channel("t");
     assert_eq!((&pair["lanes"][0]["from"], &pair["lanes"][1]["from"]), (&json!("a"), &json!("b")));
     assert_eq!(pair["lanes"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn status_says_who_left_last_and_why() {
+    let mount = Mount::new();
+    mount.run("touch p/q");
+    for (end, reason) in
+        [("os._exit(3)", "exited 3"), ("os.kill(os.getpid(), 9)", "killed 9"), ("os.close(q)", "closed")]
+    {
+        let script = format!("import os; q = os.open('p/q', os.O_RDONLY); {end}");
+        let mut child = Running::new(&mut mount.command("python3", &["-c", &script]));
+        let pid = child.id();
+        child.ended();
+        mount.wait_channel("q", reason, |q| q["left"] == json!({"pid": pid, "reason": reason}));
+        let status = mount.run("fs9 status p/q");
+        assert!(status.ends_with(&format!("last left: pid {pid} {reason}\n")), "{status}");
+    }
 }
 
 #[test]

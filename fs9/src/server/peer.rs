@@ -35,6 +35,8 @@ pub(super) struct Peer {
     /// The whole view has had its one message.
     pub had_whole: bool,
     pub watch: Option<Watch>,
+    /// A wait of it was ended by a signal, which may have been its end.
+    pub interrupted: bool,
     /// The holder closed it while alive, and nothing was asked of it since.
     pub closed: bool,
 }
@@ -147,6 +149,7 @@ impl Server {
             unsent: Unsent::default(),
             had_whole: false,
             watch: None,
+            interrupted: false,
             closed: false,
         };
         let access = peer.access();
@@ -217,12 +220,14 @@ impl Server {
         self.cancel_all_of(handle, fx);
         let Some(Open::Peer(mut peer)) = self.open.try_remove(handle) else { return };
         let (node, end) = (peer.node, peer.end);
-        // Asking costs more than the rest of a close; of a descriptor that leaves nothing behind nobody wants to know.
-        let matters = end.is_some() || peer.holds() || !peer.unsent.is_empty() || !self.event_readers.is_empty();
-        let reason = if matters { peer.ending() } else { Reason::Closed };
+        // Asking costs more than the rest of a close. Of a writer that leaves nothing behind nobody wants to know.
+        let idle_writer = !peer.flags.read && peer.unsent.is_empty() && !peer.interrupted;
+        let asked = end.is_some() || !idle_writer || !self.event_readers.is_empty();
+        let reason = if asked { peer.ending() } else { Reason::Closed };
         let mut done = Vec::new();
         if let Ok(channel) = self.tree.channel_mut(node) {
             channel.opens -= 1;
+            channel.last_left = asked.then(|| (peer.holder.pid(), reason)).or(channel.last_left);
             channel.watchers.retain(|watcher| *watcher != handle);
         }
         self.send_rest(&mut peer, reason, &mut done, fx);

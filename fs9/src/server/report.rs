@@ -9,7 +9,7 @@ use super::{Answered, Caller, Open, Server};
 use crate::channel::{Channel, ENDS, Handle, Kind, MountLane};
 use crate::events::seconds;
 use crate::status::{
-    ChannelStatus, CountsStatus, EndStatus, HolderStatus, LaneStatus, LimitsStatus, ServerStatus, Status,
+    ChannelStatus, CountsStatus, EndStatus, HolderStatus, LaneStatus, LeftStatus, LimitsStatus, ServerStatus, Status,
 };
 use crate::tree::{Body, Node, NodeId};
 
@@ -90,6 +90,7 @@ fn channel_status(name: String, id: NodeId, node: &Node, channel: &Channel, hold
         gid: node.attr.gid,
         lanes: channel.lanes().map(|(from, lane)| lane_status(from, lane)).collect(),
         ends: channel.left().map(|(end, reason)| EndStatus { end: end.into(), reason: reason.to_string() }).collect(),
+        left: channel.last_left.map(|(pid, reason)| LeftStatus { pid, reason: reason.to_string() }),
         holders: holders.get(&id).cloned().unwrap_or_default(),
     }
 }

@@ -158,7 +158,8 @@ impl Server {
             }
             return;
         }
-        let Ok(Peer { node, end, .. }) = self.peer(handle) else { return };
+        let Ok(Peer { node, end, interrupted, .. }) = self.peer(handle) else { return };
+        *interrupted = true;
         let (node, end) = (*node, *end);
         let Ok(channel) = self.tree.channel_mut(node) else { return };
         let mut done = Vec::new();
