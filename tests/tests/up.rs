@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use fs9_tests::process::{Running, state};
+use fs9_tests::user::Home;
 use fs9_tests::waiter::Waiter;
 use fs9_tests::{Mount, binary, fs9, stdout, wait_for};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 /// An empty directory; what is mounted on it is unmounted on drop.
@@ -168,7 +171,7 @@ fn up_in_front_goes_on_when_nobody_hears_it() {
             .env("dir", &dir)
             .env("fs9", binary());
         command.stdout(if closed { Stdio::from(File::open("/dev/null").unwrap()) } else { broken_pipe() });
-        let mut server = fs9_tests::process::Running::new(&mut command);
+        let mut server = Running::new(&mut command);
         wait_for("the mount to be up", || {
             assert_eq!(server.try_wait().unwrap(), None, "it has not gone on");
             dir.join("status.json").exists().then_some(())
@@ -189,5 +192,127 @@ fn up_in_front_that_is_signalled_at_any_moment_leaves_nothing_behind() {
         server.signal(if round % 2 == 0 { Signal::TERM } else { Signal::INT });
         let status = server.status();
         assert!(!is_mounted(&place.dir()), "after {status}");
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
+}
+
+/// A mount whose server is stopped as long as this lives.
+struct Stopped(Mount, u32);
+
+impl Stopped {
+    fn new() -> Stopped {
+        let mount = Mount::new();
+        let server = mount.server();
+        signal(server, Signal::STOP);
+        Stopped(mount, server)
+    }
+
+    fn resume(&self) {
+        signal(self.1, Signal::CONT);
+    }
+
+    fn up(&self, args: &[&str]) -> Command {
+        let mut up = fs9(&["up"]);
+        up.args(args).arg(self.0.path(""));
+        up
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.resume();
+    }
+}
+
+/// Where the kernel lets a process sleep that waits for an answer of a FUSE server.
+const ASKING: &str = "request_wait_answer";
+
+#[test]
+fn up_in_front_that_waits_for_a_stopped_server_ends_on_a_signal() {
+    let mount = Stopped::new();
+    for sent in [Signal::TERM, Signal::INT] {
+        let mut server = Waiter::of(&mut mount.up(&["-f"])).asleep(ASKING);
+        server.signal(sent);
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&server.status()), Some(sent.as_raw()));
+    }
+}
+
+/// The only child of a process.
+fn child(pid: u32) -> Option<u32> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.trim().parse().ok()
+}
+
+#[test]
+fn ctrl_c_also_ends_the_server_that_is_not_yet_ready() {
+    let mount = Stopped::new();
+    let mut up = Running::new(mount.up(&[]).process_group(0));
+    let server = wait_for("the server to be started", || child(up.id()));
+    wait_for("it to look at the mount", || {
+        fs::read_to_string(format!("/proc/{server}/wchan")).unwrap_or_default().contains(ASKING).then_some(())
+    });
+    kill_process_group(Pid::from_child(&up), Signal::INT).unwrap();
+    assert!(!up.ended().success());
+    wait_for("the server to be gone", || matches!(state(server), None | Some('Z' | 'X')).then_some(()));
+}
+
+#[test]
+fn what_up_waits_for_is_explained_on_a_terminal() {
+    for (args, what) in [("", "the server to be ready"), ("-f", "an answer of what is mounted on")] {
+        let mount = Stopped::new();
+        let up = format!("exec '{}' up {args} '{}'", binary().display(), mount.0.path("").display());
+        let mut terminal = Command::new("script");
+        // indicatif draws nothing on a terminal that cannot move its cursor.
+        terminal.args(["-qefc", &up, "said"]).current_dir(mount.0.beside()).env("TERM", "xterm");
+        let mut terminal = Running::new(terminal.stdin(Stdio::null()).stdout(Stdio::null()));
+        let said =
+            || String::from_utf8_lossy(&fs::read(mount.0.beside().join("said")).unwrap_or_default()).into_owned();
+        wait_for("the explanation", || said().contains(&format!("waiting for {what}")).then_some(()));
+        mount.resume();
+        assert_eq!(terminal.ended().code(), Some(1));
+    }
+}
+
+#[test]
+fn the_server_keeps_nothing_that_up_inherited() {
+    let mount = Mount::new();
+    stdout(mount.down());
+    let script = "exec 9>&1; fs9 up p > /dev/null 2>&1";
+    // Ends when the last one has closed the pipe, and that must not be the server.
+    let mut bash = Running::piped(&mut mount.shell(script));
+    let mut output = bash.stdout.take().unwrap();
+    let heard = fs9_tests::file::later(move || std::io::read_to_string(&mut output).unwrap());
+    wait_for("the end of the pipe", || heard.is_done().then_some(()));
+    assert_eq!(heard.get(), "");
+    assert!(bash.ended().success());
+    assert!(is_mounted(&mount.path("")));
+}
+
+#[test]
+fn the_owner_looks_at_a_mount_without_room_and_ends_it() {
+    let place = Place::new();
+    stdout(place.run("\"$fs9\" up --max-bytes 1 \"$dir\""));
+    let full = fs::write(place.dir().join("q"), "xy").unwrap_err();
+    assert_eq!(full.raw_os_error(), Some(28), "ENOSPC");
+    assert!(!fs::read(place.dir().join("status.json")).unwrap().is_empty());
+    stdout(down(&place.dir()));
+    assert!(!is_mounted(&place.dir()));
+}
+
+#[test]
+fn root_ends_a_mount_that_it_may_not_enter() {
+    for dead in [false, true] {
+        let home = Home::new();
+        home.run("fs9 up p");
+        let server = home.status()["server"]["pid"].as_u64().unwrap() as u32;
+        assert_eq!(fs::metadata(home.path("status.json")).unwrap_err().raw_os_error(), Some(13), "EACCES");
+        if dead {
+            signal(server, Signal::KILL);
+        }
+        stdout(down(&home.path("")));
+        assert!(!home.is_mounted());
+        wait_for("the server to be gone", || matches!(state(server), None | Some('Z' | 'X')).then_some(()));
     }
 }

@@ -10,6 +10,11 @@ pub mod holder;
 #[allow(unsafe_code)]
 mod sys;
 
+/// What a started program inherits.
+pub mod descriptors {
+    pub use crate::sys::descriptors::close_on_exec_from;
+}
+
 /// The heap of the process, which by itself keeps what it once needed.
 pub mod heap {
     pub use crate::sys::heap::{map_from, trim};

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{Resource, geteuid, getrlimit};
@@ -13,8 +15,9 @@ use super::shell::shown;
 use crate::Limits;
 use crate::mountpoint::{self, MountInfo, REQUEST_TIMEOUTS, fuse_sysctl};
 
-/// The first kernel with all that the server asks of pidfds.
-const KERNEL: (u32, u32) = (6, 9);
+/// The first kernel with all that the server asks of pidfds: how a process that is not its child ended
+/// (PIDFD_INFO_EXIT).
+const KERNEL: (u32, u32) = (6, 15);
 /// Pages of one request that the default message limit needs.
 const PAGES: u64 = 256;
 const PAGE: u64 = 4096;
@@ -158,23 +161,34 @@ fn mounts() -> Vec<Finding> {
     };
     let finding = |mount: &MountInfo| {
         let dir = shown(&mount.point);
-        match mount.is_dead() {
-            true => {
+        match has_died(mount) {
+            Some(true) => {
                 Note(format!("the server of {dir} has died: `fs9 down {dir}` cleans it up, `fs9 up {dir}` starts anew"))
             }
-            false => Fine(format!("fs9 is up on {dir}")),
+            Some(false) => Fine(format!("fs9 is up on {dir}")),
+            None => Note(format!("the server of {dir} does not answer: is it stopped? `kill -CONT` lets it go on")),
         }
     };
     mounts.iter().map(finding).collect()
+}
+
+/// Whether a server is gone; None when it does not answer within a second.
+fn has_died(mount: &MountInfo) -> Option<bool> {
+    let (tell, hear) = mpsc::channel();
+    let mount = mount.clone();
+    // A thread that waits for a server ends with this process.
+    std::thread::spawn(move || tell.send(mount.is_dead()));
+    hear.recv_timeout(Duration::from_secs(1)).ok()
 }
 
 /// Looks without touching: what `prepare` would clean is found before it is asked.
 fn directory(dir: &Path) -> Finding {
     let place = dir.canonicalize().or_else(|_| mountpoint::locate(dir));
     let mount = place.and_then(|dir| mountpoint::mounted_at(&dir)).ok().flatten();
-    match mount.filter(MountInfo::is_fs9).map(|mount| mount.is_dead()) {
-        Some(false) => return Fine(format!("{} is a mount that works", shown(dir))),
-        Some(true) => return Note(format!("{} is a mount whose server has died: see above", shown(dir))),
+    match mount.filter(MountInfo::is_fs9).map(|mount| has_died(&mount)) {
+        Some(None) => return Problem(format!("the server of {} does not answer: see above", shown(dir))),
+        Some(Some(false)) => return Fine(format!("{} is a mount that works", shown(dir))),
+        Some(Some(true)) => return Note(format!("{} is a mount whose server has died: see above", shown(dir))),
         None => {}
     }
     match mountpoint::prepare(dir) {
@@ -189,10 +203,10 @@ mod tests {
 
     #[test]
     fn kernels() {
-        assert!(matches!(judge_kernel("6.9.0"), Fine(_)));
+        assert!(matches!(judge_kernel("6.15.0"), Fine(_)));
         assert!(matches!(judge_kernel("6.18.44-fc-v669"), Fine(_)));
         assert!(matches!(judge_kernel("7.0"), Fine(_)));
-        assert!(matches!(judge_kernel("6.8.12-generic"), Problem(_)));
+        assert!(matches!(judge_kernel("6.14.11-generic"), Problem(text) if text.contains("boot 6.15 or later")));
         assert!(matches!(judge_kernel("unknown"), Note(_)));
     }
 

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::errno::{Verb, failed};
+use super::failure::TimedOut;
 use super::output::print;
 use super::place::Place;
 use super::report::status;
@@ -73,25 +74,46 @@ fn clean(mount: &MountInfo) -> anyhow::Result<()> {
 
 fn stop(mount: &MountInfo, wait: &Wait) -> anyhow::Result<()> {
     let root = Place { shown: mount.point.clone(), root: mount.point.clone(), relative: PathBuf::new() };
-    let pid = status(&root, wait)?.server.pid;
+    let pid = server_pid(&root, wait)?;
     // Taken before it is asked to end, so that the number cannot have passed to another process. A server that cannot
     // be seen from here (another PID namespace) is known by its mount alone.
-    let server =
-        i32::try_from(pid).ok().and_then(Pid::from_raw).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let server = pid.and_then(|pid| pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok());
     let asked = root.control(Verb::Stop, "stop", wait);
     // A server that ends fast may not answer the write any more.
     if asked.is_err() && mountpoint::still_mounted(mount.id)? && !mount.is_dead() {
-        return asked;
+        overrule(mount, asked)?;
     }
-    if gone(mount, server)? { Ok(()) } else { bail!(not_ending(mount, pid)) }
+    let what = format!("the server of {} to end", shown(&mount.point));
+    if Wait::new(None)?.explain(&what, || gone(mount, server))? { Ok(()) } else { bail!(not_ending(mount, pid)) }
 }
 
-fn not_ending(mount: &MountInfo, pid: u32) -> String {
-    let dir = shown(&mount.point);
-    format!(
-        "the server of {dir} (pid {pid}) goes on after {} s: `kill -9 {pid}`, then `fs9 down {dir}`",
-        PATIENCE.as_secs()
-    )
+/// `None` where it cannot be read, as in a mount that is full or lets only its owner in.
+fn server_pid(root: &Place, wait: &Wait) -> anyhow::Result<Option<u32>> {
+    match status(root, wait) {
+        Ok(status) => Ok(Some(status.server.pid)),
+        // Nor would it answer what comes next.
+        Err(error) if error.is::<TimedOut>() => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Ends a mount whose server could not be asked to. A server ends by itself when its mount is taken away.
+fn overrule(mount: &MountInfo, asked: anyhow::Result<()>) -> anyhow::Result<()> {
+    match asked {
+        Err(error) if error.is::<TimedOut>() || !mount.is_mine() => Err(error),
+        _ => mountpoint::detach(&mount.point)
+            .with_context(|| format!("cannot take the mount on {} away", shown(&mount.point))),
+    }
+}
+
+fn not_ending(mount: &MountInfo, pid: Option<u32>) -> String {
+    let (dir, limit) = (shown(&mount.point), PATIENCE.as_secs());
+    match pid {
+        Some(pid) => {
+            format!("the server of {dir} (pid {pid}) goes on after {limit} s: `kill -9 {pid}`, then `fs9 down {dir}`")
+        }
+        None => format!("the server of {dir} goes on after {limit} s: kill it, then `fs9 down {dir}`"),
+    }
 }
 
 /// Waits until the mount is gone and its server has ended. False when the mount outlasts the deadline.

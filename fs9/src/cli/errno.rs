@@ -80,7 +80,10 @@ fn meaning(verb: Verb, path: &Path, errno: Errno) -> Option<String> {
         ),
         Errno::SHUTDOWN => "the server is stopping (ESHUTDOWN): try again when `fs9 up` has run anew".into(),
         Errno::ACCESS | Errno::PERM => not_allowed(verb, errno).into(),
-        Errno::EXIST => format!("there is already a file of that name (EEXIST): use it, or `fs9 rm {word}` first"),
+        Errno::EXIST => format!(
+            "there is already a file of that name (EEXIST): use it, choose another name, or `fs9 rm {word}` first if it is \
+             a channel"
+        ),
         Errno::NOENT => absent(verb, path),
         Errno::INVAL => invalid(verb).into(),
         Errno::NAMETOOLONG => "a name has 255 bytes at most (ENAMETOOLONG): choose a shorter one".into(),
@@ -92,7 +95,10 @@ fn meaning(verb: Verb, path: &Path, errno: Errno) -> Option<String> {
             format!("the directory is not empty (ENOTEMPTY): `fs9 ls {word}` shows what is in it; remove that first")
         }
         Errno::ISDIR => {
-            format!("it is a directory (EISDIR): name a channel in it; of a pair one end, {0}/a or {0}/b", shown(path))
+            format!(
+                "it is a directory (EISDIR): name a channel in it; if it is a pair one end, {0}/a or {0}/b",
+                shown(path)
+            )
         }
         Errno::NOTDIR => "a part of the path is not a directory (ENOTDIR): `fs9 ls` shows what there is".into(),
         Errno::NOTCONN | Errno::CONNABORTED => "the server behind this mount has died (ENOTCONN): \
@@ -120,6 +126,10 @@ fn not_allowed(verb: Verb, errno: Errno) -> &'static str {
             "its directory's mode does not let you (EACCES): its owner can chmod it, and a mount is for other users \
              only with `fs9 up --allow-other`"
         }
+        (Verb::Send, _) => {
+            "its mode does not let you (EACCES): README, status and events are for reading; a channel's owner can chmod it, \
+             and a mount is for other users only with `fs9 up --allow-other`"
+        }
         _ => {
             "its mode does not let you (EACCES): its owner can chmod it, and a mount is for other users only with \
              `fs9 up --allow-other`"
@@ -132,7 +142,8 @@ fn absent(verb: Verb, path: &Path) -> String {
         Verb::Send | Verb::Receive => {
             format!("there is no such channel (ENOENT): make it with `fs9 new {}`", Word(path))
         }
-        Verb::Make | Verb::Find => "its directory does not exist (ENOENT): make that first, with mkdir".into(),
+        Verb::Make => "its directory does not exist (ENOENT): make that first, with mkdir".into(),
+        Verb::Find => "there is no such directory (ENOENT): `fs9 ls` shows what there is, mkdir makes one".into(),
         _ => "there is no such file (ENOENT): `fs9 ls` shows what there is".into(),
     }
 }

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use fs9_tiers::descriptors::close_on_exec_from;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -19,6 +20,7 @@ use signal_hook::iterator::Signals;
 use super::failure::Quiet;
 use super::output::print;
 use super::shell::{Word, shown};
+use super::wait::Wait;
 use crate::mountpoint::{Prepared, prepare};
 use crate::{LARGEST_MESSAGE, Limits, Mount, Options, Stopper};
 
@@ -73,17 +75,14 @@ impl Up {
     }
 
     fn serve(&self) -> anyhow::Result<()> {
-        if self.in_background {
-            // Out of the terminal's reach. It only fails for a leader of a group, which the child just started is not.
-            let _ = rustix::process::setsid();
-        }
         log_to_stderr();
         raise_descriptor_limit();
         // Buffers of large messages go back to the kernel when they are freed, not into a heap that keeps its peak.
         fs9_tiers::heap::map_from(128 * 1024);
-        // From here on a signal is kept until the mount can be ended cleanly.
+        let Prepared { dir, cleaned, .. } = self.prepare()?;
+        // From here on a signal is kept until the mount can be ended cleanly. Before, there is nothing to end but this
+        // process, which may be waiting for an earlier server that does not answer.
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
-        let Prepared { dir, cleaned, .. } = prepare(&self.dir)?;
         let mount = Mount::new(&dir, &self.options())?;
         stop_on(signals, mount.stopper())?;
         // The mount is what was asked for; that nobody hears how to use it is no failure.
@@ -92,6 +91,15 @@ impl Up {
             retire().context("cannot go into the background")?;
         }
         mount.serve().with_context(|| format!("serving {} ended", shown(&dir)))
+    }
+
+    fn prepare(&self) -> anyhow::Result<Prepared> {
+        if self.in_background {
+            // The parent says what is waited for.
+            return Ok(prepare(&self.dir)?);
+        }
+        let what = format!("an answer of what is mounted on {}", shown(&self.dir));
+        Ok(Wait::new(None)?.explain(&what, || prepare(&self.dir))?)
     }
 
     fn options(&self) -> Options {
@@ -104,6 +112,9 @@ impl Up {
 /// Starts the server in the background with the same arguments, and returns when it is ready.
 fn start() -> anyhow::Result<()> {
     let this = std::env::current_exe().context("cannot find the fs9 program itself")?;
+    let wait = Wait::new(None)?;
+    // It lives long: what this process inherited by chance, such as the lock of a script, is not its own to keep.
+    close_on_exec_from(3).context("cannot keep open files from the server")?;
     let mut server = Command::new(this)
         .arg0("fs9")
         .args(["up", IN_BACKGROUND])
@@ -113,7 +124,8 @@ fn start() -> anyhow::Result<()> {
         .spawn()
         .context("cannot start the server")?;
     let output = server.stdout.take().context("the server has no output")?;
-    for line in BufReader::new(output).lines() {
+    let mut lines = BufReader::new(output).lines();
+    while let Some(line) = wait.explain("the server to be ready", || lines.next()) {
         match line.context("cannot hear the server")? {
             line if line == READY => return Ok(()),
             line => drop(print(line + "\n")),
@@ -127,6 +139,9 @@ fn start() -> anyhow::Result<()> {
 /// Tells the parent that the mount is usable, and lets go of everything that was the parent's.
 fn retire() -> anyhow::Result<()> {
     std::env::set_current_dir("/")?;
+    // Out of the terminal's reach; until here its Ctrl-C ended this process too. It only fails for a leader of a group,
+    // which a child is not.
+    let _ = rustix::process::setsid();
     print(format!("{READY}\n"))?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(&null)?;
@@ -158,13 +173,20 @@ fn greeting(dir: &Path, cleaned: bool) -> String {
     let (shown, root) = (shown(dir), Word(dir));
     let [jobs, whole, readme] = ["jobs", "jobs:whole", "README"].map(|name| dir.join(name));
     let (jobs, whole, readme) = (Word(&jobs), Word(&whole), Word(&readme));
+    let below = if is_below(dir) { "your shell is still below the mount: `cd .` takes it in\n" } else { "" };
     format!(
         "{cleaned}fs9 is up on {shown}\n\
          \x20 send:     echo hello > {jobs}\n\
          \x20 receive:  cat {whole}\n\
          \x20 look:     fs9 status {root}   (more in {readme})\n\
-         \x20 end:      fs9 down {root}\n"
+         \x20 end:      fs9 down {root}\n\
+         {below}"
     )
+}
+
+/// Whether we were started in `dir`, as somebody was whose shell still is: a relative path then means what is underneath.
+fn is_below(dir: &Path) -> bool {
+    std::env::current_dir().is_ok_and(|here| here == dir)
 }
 
 #[cfg(test)]

@@ -57,15 +57,20 @@ impl Wait {
     /// Runs a call that waits for `what`, again when a signal that is not the deadline's interrupted it.
     pub fn run<T>(&self, what: &str, mut call: impl FnMut() -> rustix::io::Result<T>) -> Result<T, Ended> {
         loop {
-            self.watch.begin(what);
-            let outcome = call();
-            self.watch.end();
-            match outcome {
+            match self.explain(what, &mut call) {
                 Ok(value) => return Ok(value),
                 Err(Errno::INTR) => self.in_time(what).map_err(Ended::TimedOut)?,
                 Err(errno) => return Err(Ended::Refused(errno)),
             }
         }
+    }
+
+    /// Does something that waits for `what` and knows by itself when to give up.
+    pub fn explain<T>(&self, what: &str, call: impl FnOnce() -> T) -> T {
+        self.watch.begin(what);
+        let outcome = call();
+        self.watch.end();
+        outcome
     }
 
     /// What is left until the deadline, or the reason to give up waiting for `what`.
