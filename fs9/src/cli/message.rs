@@ -1,11 +1,12 @@
 //! The message that a command sends: its argument, or all of standard input.
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::os::unix::ffi::OsStringExt;
 
 use anyhow::{Context, ensure};
 
+use super::failure;
 use crate::LARGEST_MESSAGE;
 
 /// One byte more than any mount takes. Whatever is longer is refused by the server's own rule, with EMSGSIZE.
@@ -15,7 +16,12 @@ const ENOUGH: u64 = LARGEST_MESSAGE as u64 + 1;
 pub fn message(argument: Option<OsString>) -> anyhow::Result<Vec<u8>> {
     let message = match argument {
         Some(argument) => argument.into_vec(),
-        None => read(std::io::stdin().lock())?,
+        None => {
+            if std::io::stdin().is_terminal() {
+                failure::say("type the message and end it with Ctrl-D");
+            }
+            read(std::io::stdin().lock())?
+        }
     };
     ensure!(!message.is_empty(), "there is nothing to send: a message has 1 byte at least");
     Ok(message)

@@ -166,7 +166,7 @@ impl Watch {
             return Some(REPEAT);
         }
         let silent = PATIENCE.saturating_sub(now - call.since);
-        match (self.seen && call.spinner.is_none(), silent.is_zero()) {
+        match (self.seen && call.spinner.is_none() && in_foreground(), silent.is_zero()) {
             (true, true) => call.spinner = Some(spinner(&call.what)),
             (true, false) => return Some(left.map_or(silent, |left| left.min(silent))),
             (false, _) => {}
@@ -191,8 +191,14 @@ impl Watch {
 
 fn spinner(what: &str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(format!("waiting for {what}"));
-    spinner.enable_steady_tick(Duration::from_millis(120));
+    // Drawn once: one that moves would go on over the prompt when the command is put into the background.
+    spinner.tick();
     spinner
+}
+
+/// Whether the terminal is ours at the moment, and not that of the shell we run in the background of.
+fn in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(std::io::stderr()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 /// Reads the SECONDS of a command line; fractions are fine.
