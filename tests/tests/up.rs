@@ -207,7 +207,19 @@ impl Stopped {
         let mount = Mount::new();
         let server = mount.server();
         signal(server, Signal::STOP);
-        Stopped(mount, server)
+        let stopped = Stopped(mount, server);
+        // A thread that is still on its way to the stop could take one more request, and whoever asks then cannot even
+        // be killed.
+        wait_for("every thread of the server to be stopped", || stopped.is_stopped().then_some(()));
+        stopped
+    }
+
+    fn is_stopped(&self) -> bool {
+        let mut threads = fs::read_dir(format!("/proc/{}/task", self.1)).unwrap();
+        threads.all(|thread| {
+            let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        })
     }
 
     fn resume(&self) {
