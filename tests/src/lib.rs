@@ -157,9 +157,7 @@ impl Mount {
 
     /// Waits until that figure is `value`.
     pub fn wait_figure(&self, queue: &str, figure: &str, value: u64) {
-        wait_for(&format!("{figure} of {queue} to be {value}: {:#}", self.channel(queue)), || {
-            (self.figure(queue, figure) == value).then_some(())
-        });
+        self.wait_channel(queue, &format!("{figure} is {value}"), |channel| channel["lanes"][0][figure] == value);
     }
 
     /// Waits until `status.json` says of a channel what `holds` looks for.
