@@ -94,8 +94,8 @@ enum Holding {
     /// Nobody has been yet.
     #[default]
     Free,
-    /// This descriptor.
-    Held(Handle),
+    /// Somebody is.
+    Held,
     /// Somebody was.
     Gone(Reason),
 }
@@ -180,7 +180,7 @@ impl Channel {
         })
     }
 
-    /// `handle` takes an end of a pair.
+    /// Somebody takes an end of a pair.
     ///
     /// An end that was left is free again only once the other is not held either: then a new conversation begins. If the
     /// other never came, what was sent to it is still there: two `echo` into one end before anybody opens the other
@@ -188,17 +188,17 @@ impl Channel {
     ///
     /// # Errors
     /// EBUSY when the end is held, or was left and the other end is still held.
-    pub fn take(&mut self, end: usize, handle: Handle) -> Result<(), Errno> {
+    pub fn take(&mut self, end: usize) -> Result<(), Errno> {
         let Some(ends) = &mut self.ends else { return Ok(()) };
         match (ends[end].state, ends[1 - end].state) {
             (Holding::Free, _) => {}
-            (Holding::Held(_), _) | (Holding::Gone(_), Holding::Held(_)) => return Err(Errno::BUSY),
+            (Holding::Held, _) | (Holding::Gone(_), Holding::Held) => return Err(Errno::BUSY),
             (Holding::Gone(_), _) => {
                 ends[1 - end].state = Holding::Free;
                 self.lanes.iter_mut().for_each(MountLane::reopen);
             }
         }
-        ends[end].state = Holding::Held(handle);
+        ends[end].state = Holding::Held;
         Ok(())
     }
 
@@ -214,7 +214,7 @@ impl Channel {
 
     /// Whether somebody holds an end of this pair.
     pub fn is_held(&self) -> bool {
-        self.ends.iter().flat_map(|ends| ends.iter()).any(|end| matches!(end.state, Holding::Held(_)))
+        self.ends.iter().flat_map(|ends| ends.iter()).any(|end| end.state == Holding::Held)
     }
 
     /// Everybody is hung up for `reason`: readers take what is in the slot and come to the end.

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use crate::fuse::abi::is_release;
 use crate::fuse::device::Device;
 use crate::fuse::door::{FuseDoor, Turn};
+use crate::fuse::patience::Patience;
 use crate::fuse::session::Mounted;
 use crate::message::Store;
 use crate::server::Server;
@@ -209,7 +210,7 @@ impl Drop for StopOnDrop<'_> {
 fn run_loop(door: &FuseDoor, device: &Device, store: &Arc<Store>, bell: &Stopper, turn: &Mutex<()>) -> io::Result<()> {
     let mut buffer = store.buffer();
     let mut fx = Effects::default();
-    let mut patience = crate::fuse::patience::Patience::new();
+    let mut patience = Patience::new();
     loop {
         let reading = turn.lock().unwrap_or_else(PoisonError::into_inner);
         patience.look(device);

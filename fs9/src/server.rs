@@ -26,12 +26,12 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use crate::channel::{Done, Handle};
-use crate::ctl::{self};
+use crate::ctl;
 use crate::events::Log;
 use crate::message::{Claim, Message, Store};
 use crate::mount::Limits;
 use crate::ticket::{Answer, Effects, Ticket};
-use crate::tree::{Attr, Entry, File, NodeId, Part, ROOT, Stat, Tree};
+use crate::tree::{Attr, Entry, File, Part, ROOT, Stat, Tree};
 use crate::view::View;
 use listen::{EventReader, EventWaiter};
 use peer::Peer;
@@ -166,15 +166,8 @@ impl Server {
     pub fn stop(&mut self, fx: &mut Effects) {
         self.stopping = true;
         self.event_waiters.clear();
-        let ids: Vec<NodeId> = self.tree.channels().into_iter().map(|(_, id, ..)| id).collect();
-        let removed = self.open.iter().filter_map(|(_, open)| match open {
-            Open::Peer(peer) => Some(peer.file().node),
-            _ => None,
-        });
-        for id in ids.into_iter().chain(removed.collect::<Vec<_>>()) {
-            if let Ok(channel) = self.tree.channel_mut(id) {
-                drop(channel.abandon()); // and with it every ticket, which answers
-            }
+        for channel in self.tree.every_channel() {
+            drop(channel.abandon()); // and with it every ticket, which answers
         }
         self.parked.clear();
         for (_, open) in &mut self.open {
@@ -224,9 +217,8 @@ impl Server {
             return Err(Errno::SHUTDOWN);
         }
         let is_directory = self.tree.node(file.node)?.is_directory();
-        let is_peer = file.part.end().is_some() || (file.part == Part::Own && !is_directory);
         // Nobody else must be able to keep the owner from looking and from ending it.
-        let reserved = !is_peer && self.is_owner(caller);
+        let reserved = !file.part.is_peer(is_directory) && self.is_owner(caller);
         let most = if reserved { self.limits.opens.saturating_add(RESERVE) } else { self.limits.opens };
         if self.open.len() >= most {
             return Err(Errno::MFILE);

@@ -69,6 +69,11 @@ impl Part {
         Part::ALL.iter().position(|part| *part == self).unwrap_or(0) as u64
     }
 
+    /// Whether this is a file to send to and receive from: a queue (a node that is no directory) or an end of a pair.
+    pub fn is_peer(self, directory: bool) -> bool {
+        self.end().is_some() || (self == Part::Own && !directory)
+    }
+
     /// Which end of a pair this is: 0 or 1.
     pub fn end(self) -> Option<usize> {
         match self {
@@ -206,6 +211,14 @@ impl Tree {
             Body::Channel(channel) => Ok(channel),
             Body::Directory(_) => Err(Errno::ISDIR),
         }
+    }
+
+    /// Every channel that is there, also those that were removed and are still open, in no order.
+    pub fn every_channel(&mut self) -> impl Iterator<Item = &mut Channel> {
+        self.nodes.values_mut().filter_map(|node| match &mut node.body {
+            Body::Channel(channel) => Some(&mut **channel),
+            Body::Directory(_) => None,
+        })
     }
 
     /// All channels in the tree with their paths, in the order of the names.

@@ -18,7 +18,7 @@ use super::node::{file_of, node_id};
 use crate::message::Store;
 use crate::server::{Caller, Data, Flags, Opened, Server};
 use crate::ticket::{Effects, Ticket};
-use crate::tree::{Attr, File, Part, Stat};
+use crate::tree::{Attr, File, Stat};
 use crate::view::View;
 
 /// Seconds for which the kernel may remember what stat(2) shows. Names it may not remember at all: see `inode`.
@@ -322,8 +322,11 @@ impl FuseDoor {
 
     fn entry(&self, file: File, view: View, stat: &Stat, caller: Caller) -> EntryOut {
         // Only a write to a peer can wait; directories and texts are each one inode for everybody.
-        let peer = !stat.directory && (file.part == Part::Own || file.part.end().is_some());
-        let nodeid = if peer { self.inodes().look_up(file, view, caller.tid) } else { node_id(file, view, 0) };
+        let nodeid = if file.part.is_peer(stat.directory) {
+            self.inodes().look_up(file, view, caller.tid)
+        } else {
+            node_id(file, view, 0)
+        };
         entry_out(nodeid, stat)
     }
 }

@@ -105,13 +105,13 @@ impl Server {
             _ => false,
         };
         if unused {
-            self.drop_slots(id, fx);
+            self.report_undelivered(id, fx);
             self.tree.forget(id);
         }
     }
 
-    /// What is in the slots of a removed channel nobody will read.
-    fn drop_slots(&mut self, id: NodeId, fx: &mut Effects) {
+    /// Tells of what is in the slots of a removed channel: nobody will read it.
+    fn report_undelivered(&mut self, id: NodeId, fx: &mut Effects) {
         let Ok(channel) = self.tree.channel_mut(id) else { return };
         let count = channel.lanes().map(|(_, lane)| lane.ledger().slot).sum();
         if count > 0 {

@@ -1,4 +1,4 @@
-//! Descriptors of peers: read, write, poll and close of a queue or of an end of a pair.
+//! Descriptors of peers: what each has in hand, and its open and close. Reading, writing and polling are beside it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,8 +13,7 @@ use crate::channel::{Done, Handle, Kind};
 use crate::events::Event;
 use crate::message::Message;
 use crate::ticket::{Answer, Effects};
-use crate::tree::shrink;
-use crate::tree::{File, NodeId, Part};
+use crate::tree::{File, NodeId, Part, shrink};
 use crate::view::{Unsent, View};
 
 /// A descriptor of a peer, and so the holder of an end.
@@ -162,12 +161,11 @@ impl Server {
         Ok(Opened { handle, stream: true, flush })
     }
 
-    /// The next descriptor is of `file`.
+    /// One more descriptor is of `file`.
     fn take_end(&mut self, file: File) -> Answered<()> {
-        let handle = self.open.vacant_key();
         let channel = self.tree.channel_mut(file.node)?;
         if let Some(end) = file.part.end() {
-            channel.take(end, handle)?;
+            channel.take(end)?;
         }
         channel.opens += 1;
         Ok(())

@@ -23,7 +23,7 @@ impl Server {
         Ok(now)
     }
 
-    pub(super) fn readiness(&mut self, handle: Handle) -> Answered<u32> {
+    fn readiness(&mut self, handle: Handle) -> Answered<u32> {
         let peer = self.peer(handle)?;
         let (node, end, flags) = (peer.node, peer.end, peer.flags);
         let in_hand = peer.had_whole || peer.has_rest();

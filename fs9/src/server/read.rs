@@ -30,7 +30,7 @@ impl Server {
     }
 
     /// What can be answered without the channel: the rest of a message, the end of the whole view, EAGAIN.
-    pub(super) fn begin_read(&mut self, handle: Handle, size: usize, nonblocking: bool) -> Answered<Option<Answer>> {
+    fn begin_read(&mut self, handle: Handle, size: usize, nonblocking: bool) -> Answered<Option<Answer>> {
         let peer = self.peer(handle)?;
         if !peer.flags.read {
             return Err(Errno::BADF);
@@ -51,7 +51,7 @@ impl Server {
         Ok(None)
     }
 
-    pub(super) fn stand_in_line(&mut self, handle: Handle, size: usize, ticket: Ticket, fx: &mut Effects) {
+    fn stand_in_line(&mut self, handle: Handle, size: usize, ticket: Ticket, fx: &mut Effects) {
         let Ok(Peer { node, end, .. }) = self.peer(handle) else { return };
         let (node, end, id) = (*node, *end, ticket.id());
         let mut done = std::mem::take(&mut self.spare);
@@ -114,7 +114,7 @@ impl Server {
 
     /// Others (threads, forks) wait to read from the same descriptor: what one of them left of a message is for the next,
     /// and after the one message of the whole view comes its end.
-    pub(super) fn feed_others(&mut self, handle: Handle, done: &mut Vec<Done>, fx: &mut Effects) {
+    fn feed_others(&mut self, handle: Handle, done: &mut Vec<Done>, fx: &mut Effects) {
         while let Ok(peer) = self.peer(handle)
             && (peer.had_whole || peer.has_rest())
         {

@@ -56,7 +56,7 @@ impl Server {
     }
 
     /// Whether the request was interrupted before it came. Asked before it is parked.
-    pub(super) fn take_early(&mut self, id: u64) -> bool {
+    fn take_early(&mut self, id: u64) -> bool {
         match self.early.iter().position(|early| *early == id) {
             Some(index) => self.early.remove(index).is_some(),
             None => false,
@@ -101,23 +101,22 @@ impl Server {
         }
     }
 
-    pub(super) fn complete(&mut self, node: NodeId, completion: Done, done: &mut Vec<Done>, fx: &mut Effects) {
+    fn complete(&mut self, node: NodeId, completion: Done, done: &mut Vec<Done>, fx: &mut Effects) {
+        let (Completion::Received(waiter, _)
+        | Completion::End(waiter)
+        | Completion::Lost(waiter)
+        | Completion::Sent(waiter)
+        | Completion::Broken(waiter, _)
+        | Completion::Turn(waiter)) = &completion;
+        self.unpark(waiter.ticket.id());
         match completion {
             Completion::Received(waiter, delivery) => {
-                self.unpark(waiter.ticket.id());
                 self.touch(node, |attr, now| attr.atime = now);
                 self.hand_over(node, waiter, delivery, done, fx);
             }
-            Completion::End(waiter) => {
-                self.unpark(waiter.ticket.id());
-                fx.answer(waiter.ticket, Answer::End);
-            }
-            Completion::Lost(waiter) => {
-                self.unpark(waiter.ticket.id());
-                fx.fail(waiter.ticket, Errno::CONNRESET);
-            }
+            Completion::End(waiter) => fx.answer(waiter.ticket, Answer::End),
+            Completion::Lost(waiter) => fx.fail(waiter.ticket, Errno::CONNRESET),
             Completion::Sent(waiter) => {
-                self.unpark(waiter.ticket.id());
                 self.touch(node, |attr, now| attr.mtime = now);
                 match waiter.wish {
                     Wish::Write(len) => fx.answer(waiter.ticket, Answer::Written(len)),
@@ -132,18 +131,12 @@ impl Server {
                     Wish::Read(_) | Wish::Begin(_) => {}
                 }
             }
-            Completion::Turn(waiter) => {
-                self.unpark(waiter.ticket.id());
-                self.begin_view(node, waiter, fx);
-            }
-            Completion::Broken(waiter, _message) => {
-                self.unpark(waiter.ticket.id());
-                refuse(waiter, Errno::PIPE, fx);
-            }
+            Completion::Turn(waiter) => self.begin_view(node, waiter, fx),
+            Completion::Broken(waiter, _message) => refuse(waiter, Errno::PIPE, fx),
         }
     }
 
-    pub(super) fn touch(&mut self, node: NodeId, set: impl FnOnce(&mut Attr, SystemTime)) {
+    fn touch(&mut self, node: NodeId, set: impl FnOnce(&mut Attr, SystemTime)) {
         if let Ok(node) = self.tree.node_mut(node) {
             set(&mut node.attr, SystemTime::now());
         }
