@@ -1,0 +1,216 @@
+//! The end of a channel, on its way to somebody else.
+//!
+//! Bytes cross a channel; authority does not. The end of a channel goes to another party only beside a message
+//! ([`Sender::send_with`](crate::Sender::send_with)), and it moves: who gave it has it no more. Between threads it moves in
+//! memory. Between processes its descriptors do (SCM_RIGHTS in unix(7)), and the far end is told that a new holder will
+//! introduce itself, so that neither it nor the kernel mistakes the giver for the holder any more.
+#![forbid(unsafe_code)]
+
+use std::any::{Any, type_name};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::message::Message;
+use crate::peer::Peer;
+use crate::process::link::Link;
+use crate::process::passport::Luggage;
+use crate::receiver::Rx;
+use crate::sender::Tx;
+
+/// An end that was or will be handed over. Dropped, it closes.
+///
+/// See [`Sender::send_with`](crate::Sender::send_with) and [`Capability::claim`] for examples.
+#[must_use = "a capability that is dropped closes its end"]
+pub struct Capability(pub(crate) Inner);
+
+pub(crate) enum Inner {
+    /// An end of this process.
+    Here(Held),
+    /// One that came from another process and has not been claimed.
+    Arrived(Luggage),
+}
+
+/// A peer whose message types are not known here.
+pub(crate) struct Held {
+    peer: Box<dyn Any + Send + Sync>,
+    tier: fn(&dyn Any) -> Option<Tier<'_>>,
+    kind: Kind,
+}
+
+/// How an end can travel.
+enum Tier<'a> {
+    /// Only in this process. The addresses of its lanes.
+    Thread([usize; 2]),
+    Process(&'a Arc<Link>),
+}
+
+impl Held {
+    /// Where it can go to another process: its link. None between threads.
+    pub fn link(&self) -> Option<&Arc<Link>> {
+        match (self.tier)(&*self.peer) {
+            Some(Tier::Process(link)) => Some(link),
+            _ => None,
+        }
+    }
+
+    /// What a claim must name.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+fn tier<Out: Message, In: Message>(peer: &dyn Any) -> Option<Tier<'_>> {
+    let peer = peer.downcast_ref::<Peer<Out, In>>()?;
+    match (&peer.sender().tx, &peer.receiver().rx) {
+        (Tx::Process(link), _) => Some(Tier::Process(link)),
+        (Tx::Thread(there), Rx::Thread(back)) => Some(Tier::Thread([there.address(), back.address()])),
+        (Tx::Thread(_), _) => None,
+    }
+}
+
+/// The message types of a peer, as another program that was built from the same types knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Kind(u64);
+
+impl Kind {
+    pub fn of<Out, In>() -> Kind {
+        // FNV-1a (Fowler, Noll, Vo), which is the same in every build.
+        let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        let names = type_name::<Out>().bytes().chain([0]).chain(type_name::<In>().bytes());
+        Kind(names.fold(0xcbf2_9ce4_8422_2325, hash))
+    }
+}
+
+impl<Out: Message, In: Message> From<Peer<Out, In>> for Capability {
+    fn from(peer: Peer<Out, In>) -> Self {
+        Capability(Inner::Here(Held { peer: Box::new(peer), tier: tier::<Out, In>, kind: Kind::of::<Out, In>() }))
+    }
+}
+
+impl Capability {
+    /// Whether this is an end of the lane at that address. Sent over it, it would own itself.
+    pub(crate) fn is_of(&self, lane: usize) -> bool {
+        let Inner::Here(held) = &self.0 else { return false };
+        matches!((held.tier)(&*held.peer), Some(Tier::Thread(lanes)) if lanes.contains(&lane))
+    }
+
+    /// Takes the end, which sends `Out` and receives `In`.
+    ///
+    /// # Errors
+    /// See [`Why`]; the error has the capability, so that another claim can be made.
+    ///
+    /// ```
+    /// # use fs9_tiers::{Capability, pair};
+    /// let (near, far) = pair::<u8, String>();
+    /// let capability = Capability::from(far);
+    /// let error = capability.claim::<u8, String>().expect_err("it is the other way round");
+    /// let far = error.capability.claim::<String, u8>()?;
+    /// near.send(1)?;
+    /// assert_eq!(far.recv(), Ok(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn claim<Out: Message, In: Message>(self) -> Result<Peer<Out, In>, ClaimError> {
+        let (inner, why) = match self.0 {
+            Inner::Here(held) => match held.peer.downcast() {
+                Ok(peer) => return Ok(*peer),
+                Err(peer) => (Inner::Here(Held { peer, ..held }), Why::kind::<Out, In>()),
+            },
+            Inner::Arrived(luggage) if luggage.kind() == Kind::of::<Out, In>() => match luggage.unpack() {
+                Ok(link) => return Ok(Link::peer(link)),
+                Err((luggage, error)) => (Inner::Arrived(luggage), Why::System(error)),
+            },
+            inner => (inner, Why::kind::<Out, In>()),
+        };
+        Err(ClaimError { capability: Capability(inner), why })
+    }
+}
+
+impl fmt::Debug for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Inner::Here(_) => "Capability(here)",
+            Inner::Arrived(_) => "Capability(arrived)",
+        })
+    }
+}
+
+/// A capability that could not be claimed.
+///
+/// ```
+/// # use fs9_tiers::{Capability, Why, pair};
+/// let (_near, far) = pair::<u8, String>();
+/// let error = Capability::from(far).claim::<u8, u8>().expect_err("another type");
+/// assert!(matches!(error.why, Why::Kind { .. }));
+/// let _far = error.capability.claim::<String, u8>()?;
+/// # Ok::<(), fs9_tiers::ClaimError>(())
+/// ```
+#[derive(Debug, Error)]
+#[error("the capability was not claimed: {why}")]
+#[non_exhaustive]
+pub struct ClaimError {
+    /// What was to be claimed.
+    pub capability: Capability,
+    /// Why not.
+    pub why: Why,
+}
+
+/// Why a capability could not be claimed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Why {
+    /// It is the end of a channel for other messages.
+    #[error("it is not a {expected}; claim it as the type that its giver had")]
+    Kind {
+        /// What was asked for.
+        expected: String,
+    },
+    /// The system refused a mapping or a descriptor.
+    #[error("the system refused: {0}")]
+    System(io::Error),
+}
+
+impl Why {
+    fn kind<Out, In>() -> Why {
+        Why::Kind { expected: format!("Peer<{}, {}>", type_name::<Out>(), type_name::<In>()) }
+    }
+}
+
+/// Why the end of a channel cannot be handed over.
+///
+/// ```
+/// # use fs9_tiers::{Capability, Refusal, error::{SendError, Unfit}, pair, process};
+/// let (boss, _worker) = process::pair::<(), ()>()?;
+/// let (_near, far) = pair::<u8, u8>(); // between threads
+/// let refused = boss.send_with((), vec![Capability::from(far)]).expect_err("it cannot leave this process");
+/// assert!(matches!(refused.error, SendError::Unfit((), Unfit::Capability(Refusal::Thread))));
+/// assert_eq!(refused.capabilities.len(), 1, "it is still ours");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Its other end is a thread of this process.
+    #[error("its other end is a thread of this process; make the channel with `process::pair`")]
+    Thread,
+    /// It is an end of the very channel that it was to go over.
+    #[error("a channel cannot carry its own end")]
+    Itself,
+    /// There are more beside one message than can go.
+    #[error("at most {} can go beside one message", crate::process::passport::MOST)]
+    TooMany,
+    /// Beside a message that waits in it lies a capability.
+    #[error("a message with capabilities waits in it; receive that first")]
+    Undelivered,
+    /// The system refused.
+    #[error("the system refused: {0}")]
+    System(io::ErrorKind),
+}
+
+impl Refusal {
+    pub(crate) fn of(error: io::Error) -> Refusal {
+        Refusal::System(error.kind())
+    }
+}
