@@ -2,10 +2,15 @@
 //!
 //! Everything here panics with a sentence when something is wrong: that is a failed test.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
+#![deny(unsafe_code)]
 
 pub mod file;
+pub mod hostile;
 pub mod process;
 pub mod setup;
+#[allow(unsafe_code)]
+pub mod sys;
+pub mod tiers;
 pub mod user;
 pub mod waiter;
 

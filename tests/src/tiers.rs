@@ -1,0 +1,534 @@
+//! Channels of every tier, and the party at their far end: a thread or the program `fs9-peer`, which obeys the same orders.
+//!
+//! An order is one line of text, and so is its answer, over pipes: what is under test is never what the test talks over.
+
+use std::fs;
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fs9_tiers::error::{Reason, RecvError, SendError};
+use fs9_tiers::process::{self, Child};
+use fs9_tiers::{Capability, Peer, Receiver, Sender, pair};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
+
+use crate::process::{Running, state};
+use crate::wait_for;
+
+/// An end of a channel of notes.
+pub type Duplex = Peer<Vec<u8>, Vec<u8>>;
+
+/// After this long a wait for the other end has failed.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The shortest note.
+pub const HEAD: usize = 24;
+
+/// A message that says which it is and carries a checksum of all that it is.
+pub fn note(number: u64, len: usize) -> Vec<u8> {
+    assert!(len >= HEAD, "a note has at least {HEAD} bytes");
+    let mut bytes: Vec<u8> = (0..len as u64).map(|at| ((number + 1).wrapping_mul(at | 1) >> 3) as u8).collect();
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    bytes[8..16].copy_from_slice(&(len as u64).to_le_bytes());
+    let sum = checksum(&bytes);
+    bytes[16..HEAD].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+/// Which note this is. Panics unless it is whole.
+pub fn number_of(note: &[u8]) -> u64 {
+    let word = |at: usize| u64::from_le_bytes(note[at..at + 8].try_into().unwrap());
+    assert_eq!(word(8), note.len() as u64, "note {} has another length", word(0));
+    assert_eq!(word(16), checksum(note), "note {} was changed on its way", word(0));
+    word(0)
+}
+
+/// The length of note `number` in a stream: short ones, and ones of several pages.
+pub fn length(number: u64) -> usize {
+    [HEAD, 60, 300, 5_000, 70_000][number as usize % 5]
+}
+
+fn checksum(note: &[u8]) -> u64 {
+    let mix = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    note[HEAD..].iter().fold(note[..16].iter().fold(0xcbf2_9ce4_8422_2325, mix), mix)
+}
+
+/// xorshift64*: the same numbers in every run.
+#[derive(Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// Any number.
+    #[allow(clippy::should_implement_trait, reason = "it has no end")]
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        ((self.next() >> 11) % end as u64) as usize
+    }
+}
+
+/// Runs `scenario`, and fails when it does not come to its end.
+pub fn within<R: Send + 'static>(limit: Duration, scenario: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, ended) = channel();
+    let name = thread::current().name().unwrap_or("scenario").to_owned();
+    let run = thread::Builder::new().name(name).spawn(move || {
+        let result = scenario();
+        let _ = done.send(());
+        result
+    });
+    assert_ne!(ended.recv_timeout(limit), Err(RecvTimeoutError::Timeout), "it hangs: no end after {limit:?}");
+    run.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The program `fs9-peer` with these arguments, not yet started.
+pub fn peer(args: &[&str]) -> Command {
+    let mut command = Command::new(peer_program());
+    command.args(args);
+    command
+}
+
+/// The program `fs9-peer`, built beside the tests.
+pub fn peer_program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.parent().unwrap().parent().unwrap().join("fs9-peer");
+    assert!(program.exists(), "{} is not built: run `cargo test --workspace`", program.display());
+    program
+}
+
+/// A name to listen under that no other test has.
+pub fn fresh_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("tests-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The user that the tests are.
+pub fn me() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The number of the calling thread.
+pub fn tid() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get() as u32
+}
+
+/// Whether the thread sleeps on a futex: in a receive or a send, that is.
+pub fn is_blocked(pid: u32, tid: u32) -> bool {
+    // futex(2) and futex_waitv(2) on x86-64 and on all others since 64-bit only; "running" for a thread that runs.
+    let call = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).unwrap_or_default();
+    matches!(call.split(' ').next(), Some("202" | "98" | "449"))
+}
+
+/// Waits until the thread sleeps on a futex.
+pub fn wait_blocked(pid: u32, tid: u32) {
+    wait_for(&format!("thread {tid} of {pid} to block"), || is_blocked(pid, tid).then_some(()));
+}
+
+/// Waits until the process sleeps on a futex, or has ended.
+pub fn wait_idle(pid: u32) {
+    let is_idle = || is_blocked(pid, pid) || matches!(state(pid), None | Some('Z' | 'X'));
+    wait_for(&format!("process {pid} to be idle"), || is_idle().then_some(()));
+}
+
+/// A way to be at the other end of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// A thread.
+    Thread,
+    /// A thread, through memory that processes can share.
+    Pair,
+    /// A program that we started.
+    Spawned,
+    /// A program that connected to us.
+    Connected,
+    /// A thread, and our own end has been in another process and come back.
+    Returned,
+    /// A program that got its end from us, over a channel that was there already.
+    Given,
+}
+
+impl Tier {
+    /// A fresh channel of this tier.
+    pub fn open(self) -> (Duplex, Far) {
+        match self {
+            Tier::Thread => {
+                let (near, far) = pair();
+                (near, Far::thread(far))
+            }
+            Tier::Pair => {
+                let (near, far) = process::pair().unwrap();
+                (near, Far::thread(far))
+            }
+            Tier::Spawned => spawned(&mut peer(&["obey", "inherited"])),
+            Tier::Connected => {
+                let name = fresh_name();
+                let listener = process::listen(&name, &[me()]).unwrap();
+                let far = Far::program(&mut peer(&["obey", "connect", &name]));
+                (listener.accept_timeout(PATIENCE).unwrap(), far.greeted())
+            }
+            Tier::Returned => {
+                let (near, far) = process::pair().unwrap();
+                let (carrier, mut program) = Tier::Spawned.open();
+                program.start("return");
+                carrier.send_with(note(0, HEAD), vec![Capability::from(near)]).unwrap();
+                let (_, mut returned) = carrier.recv_with().unwrap();
+                assert_eq!(program.answer(), "returned");
+                (returned.remove(0).claim().unwrap(), Far::thread(far))
+            }
+            Tier::Given => {
+                let (near, far) = process::pair::<Vec<u8>, Vec<u8>>().unwrap();
+                let (carrier, mut program) = Tier::Spawned.open();
+                program.start("take");
+                carrier.send_with(note(0, HEAD), vec![Capability::from(far)]).unwrap();
+                assert_eq!(program.answer(), "took 0");
+                assert_eq!(program.ask("swap"), "swapped");
+                program.carrier = Some(carrier);
+                (near, program)
+            }
+        }
+    }
+
+    /// Whether messages cross as bytes.
+    pub fn is_bytes(self) -> bool {
+        self != Tier::Thread
+    }
+}
+
+/// `command`, a program that obeys, with the other end of a channel.
+pub fn spawned(command: &mut Command) -> (Duplex, Far) {
+    let mut own = Command::new(command.get_program());
+    own.args(command.get_args()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    own.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let (near, mut child) = process::spawn(own).unwrap();
+    let (stdin, stdout) = (child.take_stdin().unwrap(), child.take_stdout().unwrap());
+    let far = Far::over(OwnedFd::from(stdin).into(), OwnedFd::from(stdout).into(), Party::Child(child));
+    (near, far.greeted())
+}
+
+/// Who obeys at the far end. A thread ends by itself when nobody gives orders any more.
+#[derive(Debug)]
+enum Party {
+    Thread,
+    Child(Child),
+    Program(Running),
+}
+
+/// The party at the far end.
+#[derive(Debug)]
+pub struct Far {
+    orders: PipeWriter,
+    answers: BufReader<PipeReader>,
+    pid: u32,
+    tid: u32,
+    party: Party,
+    /// The channel over which it got its end.
+    carrier: Option<Duplex>,
+}
+
+impl Far {
+    /// A thread that obeys.
+    pub fn thread(end: Duplex) -> Far {
+        let ((orders_out, orders), (answers, answers_in)) = (pipe().unwrap(), pipe().unwrap());
+        thread::spawn(move || obey(end, orders_out, answers_in));
+        Far::over(orders, answers, Party::Thread).greeted()
+    }
+
+    /// A program that obeys and finds its end by itself. It has not said hello yet.
+    pub fn program(command: &mut Command) -> Far {
+        let mut running = Running::piped(command);
+        let (stdin, stdout) = (running.stdin.take().unwrap(), running.stdout.take().unwrap());
+        Far::over(OwnedFd::from(stdin).into(), OwnedFd::from(stdout).into(), Party::Program(running))
+    }
+
+    fn over(orders: PipeWriter, answers: PipeReader, party: Party) -> Far {
+        Far { orders, answers: BufReader::new(answers), pid: 0, tid: 0, party, carrier: None }
+    }
+
+    /// Waits until it has its end.
+    pub fn greeted(mut self) -> Far {
+        let hello = self.answer();
+        let (pid, tid) = hello.split_once(' ').unwrap();
+        (self.pid, self.tid) = (pid.parse().unwrap(), tid.parse().unwrap());
+        self
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The program that was started with its end.
+    pub fn child(&mut self) -> &mut Child {
+        match &mut self.party {
+            Party::Child(child) => child,
+            other => panic!("{other:?} is no child"),
+        }
+    }
+
+    /// Kills the program and reaps it.
+    pub fn kill(&mut self) {
+        match &mut self.party {
+            Party::Child(child) => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            Party::Program(program) => {
+                program.signal(Signal::KILL);
+                program.ended();
+            }
+            Party::Thread => panic!("a thread cannot be killed"),
+        }
+    }
+
+    /// Gives an order and does not wait.
+    pub fn start(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").unwrap();
+    }
+
+    /// The answer to the order before, within [`PATIENCE`].
+    pub fn answer(&mut self) -> String {
+        let mut line = String::new();
+        if self.answers.buffer().is_empty() {
+            let timeout = Timespec::try_from(PATIENCE).unwrap();
+            let ready = poll(&mut [PollFd::new(self.answers.get_ref(), PollFlags::IN)], Some(&timeout)).unwrap();
+            assert_eq!(ready, 1, "no answer from the far end after {PATIENCE:?}");
+        }
+        self.answers.read_line(&mut line).unwrap();
+        line.strip_suffix('\n').unwrap_or_else(|| panic!("the far end ended without an answer: {line:?}")).to_owned()
+    }
+
+    /// Gives an order and waits for the answer.
+    pub fn ask(&mut self, order: &str) -> String {
+        self.start(order);
+        self.answer()
+    }
+
+    /// Gives an order, and waits until that makes it sleep.
+    pub fn start_and_block(&mut self, order: &str) {
+        self.start(order);
+        wait_blocked(self.pid, self.tid);
+    }
+}
+
+/// What a party has of an end.
+enum Has {
+    All(Duplex),
+    Sender(Sender<Vec<u8>>),
+    Receiver(Receiver<Vec<u8>>),
+    Nothing,
+}
+
+impl Has {
+    fn sender(&self) -> &Sender<Vec<u8>> {
+        match self {
+            Has::All(end) => end.sender(),
+            Has::Sender(sender) => sender,
+            _ => panic!("no sender"),
+        }
+    }
+
+    fn receiver(&self) -> &Receiver<Vec<u8>> {
+        match self {
+            Has::All(end) => end.receiver(),
+            Has::Receiver(receiver) => receiver,
+            _ => panic!("no receiver"),
+        }
+    }
+
+    fn take(&mut self) -> Has {
+        std::mem::replace(self, Has::Nothing)
+    }
+}
+
+/// Does with `end` what the lines of `orders` say, until there are no more.
+pub fn obey(end: Duplex, orders: impl Read, mut answers: impl Write) {
+    let (mut end, mut kept) = (Has::All(end), Has::Nothing);
+    writeln!(answers, "{} {}", std::process::id(), tid()).unwrap();
+    for order in BufReader::new(orders).lines() {
+        let order = order.unwrap();
+        let mut words = order.split(' ');
+        let verb = words.next().unwrap();
+        let numbers: Vec<u64> = words.map(|word| word.parse().unwrap()).collect();
+        let answer = match (verb, numbers.as_slice()) {
+            ("swap", []) => {
+                std::mem::swap(&mut end, &mut kept);
+                "swapped".to_owned()
+            }
+            ("give", [number]) => {
+                let (here, there) = process::pair::<Vec<u8>, Vec<u8>>().unwrap();
+                kept = Has::All(here);
+                end.sender().send_with(note(*number, HEAD), vec![Capability::from(there)]).unwrap();
+                "gave".to_owned()
+            }
+            ("take", []) => {
+                let (message, capabilities) = end.receiver().recv_with().unwrap();
+                match capabilities.into_iter().next() {
+                    Some(capability) => kept = Has::All(capability.claim().unwrap()),
+                    None => panic!("nothing beside note {}", number_of(&message)),
+                }
+                format!("took {}", number_of(&message))
+            }
+            _ => act(&mut end, verb, &numbers),
+        };
+        // Who gave the order may have gone.
+        if writeln!(answers, "{answer}").is_err() {
+            break;
+        }
+    }
+}
+
+fn act(end: &mut Has, verb: &str, numbers: &[u64]) -> String {
+    match (verb, numbers) {
+        ("recv", []) => match end.receiver().recv() {
+            Ok(message) => format!("got {}", number_of(&message)),
+            Err(RecvError::Disconnected(reason)) => format!("gone: {reason}"),
+            Err(error) => panic!("{error}"),
+        },
+        ("recv-with", []) => match end.receiver().recv_with() {
+            Ok((message, capabilities)) => format!("got {} with {}", number_of(&message), capabilities.len()),
+            Err(error) => panic!("{error}"),
+        },
+        ("receive", [count]) => {
+            for expected in 0..*count {
+                assert_eq!(number_of(&end.receiver().recv().unwrap()), expected);
+            }
+            format!("received {count}")
+        }
+        ("send", [number, len]) => match end.sender().send(note(*number, *len as usize)) {
+            Ok(()) => "sent".to_owned(),
+            Err(SendError::Disconnected(back, reason)) => format!("{} back, gone: {reason}", number_of(&back)),
+            Err(error) => panic!("{error}"),
+        },
+        ("stream", [count]) => {
+            (0..*count).for_each(|number| end.sender().send(note(number, length(number))).unwrap());
+            format!("sent {count}")
+        }
+        ("echo", []) => {
+            let gone = echo(end.sender(), end.receiver());
+            format!("gone: {gone}")
+        }
+        ("return", []) => {
+            let (message, capabilities) = end.receiver().recv_with().unwrap();
+            end.sender().send_with(message, capabilities).unwrap();
+            "returned".to_owned()
+        }
+        ("drop", []) => {
+            drop(end.take());
+            "dropped".to_owned()
+        }
+        ("drop-sender", []) => {
+            if let Has::All(whole) = end.take() {
+                *end = Has::Receiver(whole.split().1);
+            }
+            "dropped".to_owned()
+        }
+        ("drop-receiver", []) => {
+            if let Has::All(whole) = end.take() {
+                *end = Has::Sender(whole.split().0);
+            }
+            "dropped".to_owned()
+        }
+        ("panic", []) => {
+            let end = end.take();
+            let panics = move || {
+                let _end = end;
+                std::panic::resume_unwind(Box::new("as ordered"));
+            };
+            thread::spawn(panics).join().expect_err("it panics");
+            "panicked".to_owned()
+        }
+        ("exit", [code]) => std::process::exit(*code as i32),
+        _ => panic!("{verb} {numbers:?} is no order"),
+    }
+}
+
+/// Sends back what comes until the other end is gone.
+pub fn echo(sender: &Sender<Vec<u8>>, receiver: &Receiver<Vec<u8>>) -> Reason {
+    loop {
+        match receiver.recv() {
+            Ok(message) => match sender.send(message) {
+                Ok(()) => {}
+                Err(error) => return error.reason().unwrap(),
+            },
+            Err(error) => return error.reason().unwrap(),
+        }
+    }
+}
+
+/// The right to be the only test of this program, which is checked to leave nothing behind.
+pub struct Alone {
+    _turn: MutexGuard<'static, ()>,
+    before: Vec<String>,
+}
+
+impl Alone {
+    /// Waits for it.
+    pub fn new() -> Alone {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        // Has the watcher started, which stays.
+        drop(process::pair::<u8, u8>().unwrap());
+        let before = wait_for("no child", || has_no_child().then(left_behind));
+        Alone { _turn: turn, before }
+    }
+
+    /// Waits until everything is as it was: descriptors, children, files.
+    pub fn assert_nothing_left(&self) {
+        let start = Instant::now();
+        while left_behind() != self.before || !has_no_child() {
+            let now = left_behind();
+            assert!(start.elapsed() < PATIENCE, "left behind: {now:#?}, before: {:#?}", self.before);
+            thread::yield_now();
+        }
+    }
+}
+
+impl Default for Alone {
+    fn default() -> Self {
+        Alone::new()
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.assert_nothing_left();
+        }
+    }
+}
+
+/// Whether this process has no child, not even a zombie.
+fn has_no_child() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
+}
+
+/// What kinds of descriptors are open, and the files of ours in the places for temporary ones.
+fn left_behind() -> Vec<String> {
+    let target = |path: PathBuf| fs::read_link(path).ok().map(|target| target.display().to_string());
+    // Of a socket or a pipe the kind without its number; the descriptor that reads the directory is one of its own.
+    let kind = |name: String| name.split_once(":[").map_or(name.clone(), |(kind, _)| kind.to_owned());
+    let descriptors = names("/proc/self/fd").filter_map(target).map(kind).filter(|name| !name.ends_with("/fd"));
+    let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("fs9"));
+    let files = names("/dev/shm").chain(names("/tmp")).filter(ours).map(|path| path.display().to_string());
+    let mut all: Vec<String> = descriptors.chain(files).collect();
+    all.sort();
+    all
+}
+
+fn names(directory: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
+}

@@ -1,0 +1,214 @@
+//! A peer of ill will: it writes what it likes into the memory and sends what it likes over the socket. The honest end gets
+//! messages of the right type or errors, in time, and spends no more on it than on an honest one.
+#![allow(clippy::unwrap_used, reason = "a failed test")]
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use fs9_tests::process::Running;
+use fs9_tests::sys::alloc::{self, Counting};
+use fs9_tests::tiers::{Alone, Duplex, Far, PATIENCE, Random, fresh_name, length, me, note, peer, within};
+use fs9_tiers::error::{Reason, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+use fs9_tiers::message::LIMIT;
+use fs9_tiers::process::{Listener, connect_timeout, listen};
+use fs9_tiers::{Capability, Message, Peer, process};
+
+#[global_allocator]
+static HEAP: Counting = Counting;
+
+/// How many hostile peers there are of each kind, unless time is up before.
+const ROUNDS: u64 = 1_000;
+const TIME: Duration = Duration::from_secs(8);
+/// How many there are at least.
+const LEAST: u64 = 100;
+/// How long an honest end waits for anything.
+const SHORT: Duration = Duration::from_millis(1);
+
+/// What an honest end has met with.
+#[derive(Debug, Default)]
+struct Met {
+    rounds: u64,
+    messages: u64,
+    capabilities: u64,
+    claimed: u64,
+    protocol: u64,
+    ends: u64,
+    refused: u64,
+}
+
+impl Met {
+    fn reason(&mut self, reason: Reason) {
+        self.ends += 1;
+        self.protocol += u64::from(reason == Reason::Protocol);
+    }
+}
+
+/// Does what honest ends do, until the other is gone or for some time.
+fn converse<Out: Message, In: Message>(end: &Peer<Out, In>, make: fn(u64) -> Out, random: &mut Random, met: &mut Met) {
+    let mut kept = Vec::new();
+    for number in 0..60 {
+        let begin = Instant::now();
+        let gone = match random.below(8) {
+            0 => send_a_capability(end, make(number), &mut kept),
+            1 => match end.try_send(make(number)) {
+                Ok(()) | Err(TrySendError::Full(_)) => None,
+                Err(error) => error.reason(),
+            },
+            2 => match end.send_timeout(make(number), SHORT) {
+                Ok(()) | Err(SendTimeoutError::Timeout(_)) => None,
+                Err(error) => error.reason(),
+            },
+            3 => match end.try_recv() {
+                Ok(_) => {
+                    met.messages += 1;
+                    None
+                }
+                Err(TryRecvError::Empty) => None,
+                Err(error) => error.reason(),
+            },
+            4 => match end.recv_with() {
+                Ok((_, capabilities)) => {
+                    met.messages += 1;
+                    capabilities.into_iter().for_each(|capability| claim(capability, met));
+                    None
+                }
+                Err(error) => error.reason(),
+            },
+            _ => match end.recv_timeout(SHORT) {
+                Ok(_) => {
+                    met.messages += 1;
+                    None
+                }
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(error) => error.reason(),
+            },
+        };
+        assert!(begin.elapsed() < PATIENCE, "a wait of {SHORT:?} took {:?}", begin.elapsed());
+        if let Some(reason) = gone {
+            return met.reason(reason);
+        }
+    }
+}
+
+fn send_a_capability<Out: Message, In: Message>(
+    end: &Peer<Out, In>,
+    message: Out,
+    kept: &mut Vec<Duplex>,
+) -> Option<Reason> {
+    let permit = match end.sender().reserve_timeout(SHORT) {
+        Ok(permit) => permit,
+        Err(error) => return error.reason(),
+    };
+    let (here, there): (Duplex, Duplex) = process::pair().unwrap();
+    kept.push(here);
+    match permit.send_with(message, vec![Capability::from(there)]) {
+        Ok(()) => None,
+        Err(error) => match error.error {
+            SendError::Disconnected(_, reason) => Some(reason),
+            _ => None,
+        },
+    }
+}
+
+fn claim(capability: Capability, met: &mut Met) {
+    met.capabilities += 1;
+    let Ok(end) = capability.claim::<Vec<u8>, Vec<u8>>() else { return };
+    met.claimed += 1;
+    let _ = end.send_timeout(note(1, 100), SHORT);
+    let _ = end.recv_timeout(SHORT);
+    let _ = end.try_send(note(2, 5_000));
+}
+
+/// A way to get a hostile peer.
+trait Open {
+    fn open<Out: Message, In: Message>(&self) -> io::Result<Peer<Out, In>>;
+}
+
+impl Open for Listener {
+    fn open<Out: Message, In: Message>(&self) -> io::Result<Peer<Out, In>> {
+        self.accept_timeout(PATIENCE)
+    }
+}
+
+/// A name to connect to.
+struct Name(String);
+
+impl Open for Name {
+    fn open<Out: Message, In: Message>(&self) -> io::Result<Peer<Out, In>> {
+        connect_timeout(&self.0, &[me()], PATIENCE)
+    }
+}
+
+/// Meets hostile peers, with messages that are decoded in different ways; everything that was opened is closed again.
+fn meet_many(open: &impl Open, seed: u64) -> Met {
+    let (mut met, mut random, begin) = (Met::default(), Random(seed), Instant::now());
+    let before = alloc::start();
+    while met.rounds < ROUNDS && (begin.elapsed() < TIME || met.rounds < LEAST) {
+        met.rounds += 1;
+        let opened = match met.rounds % 3 {
+            0 => open.open().map(|end| converse::<Vec<u8>, Vec<u8>>(&end, bytes, &mut random, &mut met)),
+            1 => open.open().map(|end| converse::<u32, (u64, String)>(&end, |n| n as u32, &mut random, &mut met)),
+            _ => open.open().map(|end| converse::<Vec<u8>, Option<char>>(&end, bytes, &mut random, &mut met)),
+        };
+        if let Err(error) = opened {
+            assert_ne!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+            met.refused += 1;
+        }
+    }
+    // The bytes of a message and what it is decoded to.
+    let most = alloc::most() - before;
+    assert!(most < 2 * LIMIT + (1 << 20), "{most} bytes at a time, {met:?}");
+    assert!(alloc::largest() <= LIMIT + 4096, "{} bytes at once, {met:?}", alloc::largest());
+    met
+}
+
+fn bytes(number: u64) -> Vec<u8> {
+    note(number, length(number))
+}
+
+#[test]
+fn whoever_connects_can_harm_only_itself() {
+    let _alone = Alone::new();
+    let met = within(PATIENCE * 12, || {
+        let name = fresh_name();
+        let listener = listen(&name, &[me()]).unwrap();
+        let hostile = Running::new(&mut peer(&["hostile", "connect", &name, "11"]));
+        let met = meet_many(&listener, 12);
+        drop(hostile);
+        met
+    });
+    // What was tried was not in vain.
+    assert!(met.messages > 100 && met.protocol > 50 && met.capabilities > 5 && met.claimed > 0, "{met:?}");
+}
+
+#[test]
+fn whoever_is_connected_to_can_harm_only_itself() {
+    let _alone = Alone::new();
+    let met = within(PATIENCE * 12, || {
+        let name = fresh_name();
+        let mut hostile = Far::program(&mut peer(&["hostile", "listen", &name, "13"]));
+        assert_eq!(hostile.answer(), "listening");
+        let met = meet_many(&Name(name), 14);
+        hostile.kill();
+        met
+    });
+    assert!(met.messages > 100 && met.protocol > 50 && met.refused > 20, "{met:?}");
+}
+
+#[test]
+fn a_peer_that_changes_its_words_all_the_time_does_not_put_off_a_deadline() {
+    let _alone = Alone::new();
+    let name = fresh_name();
+    let listener = listen(&name, &[me()]).unwrap();
+    let mut hostile = Far::program(&mut peer(&["hostile", "flip", &name, "0"]));
+    let end: Peer<u8, u8> = listener.accept_timeout(PATIENCE).unwrap();
+    assert_eq!(hostile.answer(), "flipping");
+    end.send(1).unwrap();
+    within(PATIENCE, move || {
+        for _ in 0..20 {
+            assert_eq!(end.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout));
+            assert!(matches!(end.send_timeout(2, SHORT), Err(SendTimeoutError::Timeout(2))));
+        }
+    });
+    hostile.kill();
+}
