@@ -214,3 +214,66 @@ impl Refusal {
         Refusal::System(error.kind())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::{Reason, RecvError, RecvTimeoutError, SendError, SendWithError, Unfit};
+    use crate::process::pair;
+
+    const LONG: Duration = Duration::from_secs(10);
+    const CLOSED: Reason = Reason::Closed;
+
+    #[test]
+    fn what_waits_in_an_end_can_be_received_after_its_other_end_is_gone() {
+        let (a, b) = pair::<u8, ()>().expect("a pair");
+        let (x, y) = pair::<u8, ()>().expect("a pair");
+        x.send(7).expect("y is there");
+        drop(x);
+        a.send_with(1, vec![y.into()]).expect("b is there");
+        let (_, capabilities) = b.recv_with().expect("a message");
+        let [y] = <[Capability; 1]>::try_from(capabilities).expect("one end");
+        let y: Peer<(), u8> = y.claim().expect("its own types");
+        assert_eq!(y.recv(), Ok(7));
+        assert_eq!(y.recv(), Err(RecvError::Disconnected(CLOSED)));
+    }
+
+    #[test]
+    fn an_end_that_nobody_will_receive_closes_with_the_receiving_half() {
+        let (a, b) = pair::<u8, u8>().expect("a pair");
+        let (x, y) = pair::<u8, u8>().expect("a pair");
+        a.send_with(1, vec![y.into()]).expect("b is there");
+        let (_sender, receiver) = b.split();
+        assert_eq!(x.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+        drop(receiver);
+        assert_eq!(x.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected(CLOSED)));
+    }
+
+    #[test]
+    fn a_channel_does_not_carry_either_of_its_ends() {
+        let (a, b) = pair::<u8, u8>().expect("a pair");
+        let Err(SendWithError { error, mut capabilities }) = a.send_with(1, vec![b.into()]) else {
+            panic!("it was sent")
+        };
+        assert!(matches!(error, SendError::Unfit(1, Unfit::Capability(Refusal::Itself))), "{error}");
+        let b: Peer<u8, u8> = capabilities.remove(0).claim().expect("it came back");
+        b.send(2).expect("a is there");
+        assert_eq!(a.recv(), Ok(2));
+    }
+
+    #[test]
+    fn an_end_is_handed_on_unclaimed() {
+        let carriers = [pair::<u8, ()>().expect("a pair"), pair::<u8, ()>().expect("a pair")];
+        let (x, y) = pair::<u8, u8>().expect("a pair");
+        let mut on_its_way = vec![Capability::from(y)];
+        for (a, b) in &carriers {
+            a.send_with(1, on_its_way).expect("b is there");
+            on_its_way = b.recv_with().expect("a message").1;
+        }
+        let y: Peer<u8, u8> = on_its_way.remove(0).claim().expect("its own types");
+        x.send(3).expect("y is there");
+        assert_eq!(y.recv(), Ok(3));
+    }
+}
