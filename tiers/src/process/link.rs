@@ -202,7 +202,6 @@ impl Link {
     /// Sends at a sender's turn.
     pub fn put<T: Message>(&self, turn: Turn<'_>, message: &T) -> Result<(), Unfit> {
         self.write(&turn, message)?;
-        turn.end().mine.capabilities.store(0, Ordering::Relaxed);
         turn.pass(self);
         Ok(())
     }
@@ -215,9 +214,10 @@ impl Link {
         Ok(())
     }
 
-    /// Writes where the message lies.
+    /// Writes where the message lies, and that nothing lies beside it.
     fn announce(&self, turn: &Turn<'_>, start: usize, len: usize) {
         let mark = turn.end().mine;
+        mark.capabilities.store(0, Ordering::Relaxed);
         mark.start.store(number(start), Ordering::Relaxed);
         mark.length.store(number(len), Ordering::Relaxed);
     }
@@ -239,7 +239,6 @@ impl Link {
         let _ = self.map.write(span.begin - header.len(), header);
         let start = span.begin - self.slot(Role::Sender) - header.len();
         self.announce(&turn, start, header.len() + span.len);
-        turn.end().mine.capabilities.store(0, Ordering::Relaxed);
         turn.pass(self);
     }
 
@@ -248,10 +247,7 @@ impl Link {
         let lying = self.lying(turn)?;
         let bytes = message::payload(&lying)?;
         // Nobody can claim what lies beside it: it closes.
-        match turn.end().theirs.capabilities.load(Ordering::Relaxed) {
-            0 => {}
-            count => drop(self.beside(turn, count)?),
-        }
+        drop(self.beside(turn)?);
         Some(Span { map: lying.map, begin: lying.begin() + bytes.start, len: bytes.len() })
     }
 
@@ -277,10 +273,7 @@ impl Link {
     /// Receives at a receiver's turn. None: what came was no message of this type, or not what was announced.
     pub fn take_with<T: Message>(&self, turn: Turn<'_>) -> Option<(T, Vec<Capability>)> {
         let message = message::decode(&self.lying(&turn)?)?;
-        let capabilities = match turn.end().theirs.capabilities.load(Ordering::Relaxed) {
-            0 => Vec::new(),
-            count => self.beside(&turn, count)?,
-        };
+        let capabilities = self.beside(&turn)?;
         turn.pass(self);
         Some((message, capabilities))
     }
@@ -295,7 +288,11 @@ impl Link {
     }
 
     /// What came beside the message of this turn. None where it is not what was announced.
-    fn beside(&self, turn: &Turn<'_>, count: u32) -> Option<Vec<Capability>> {
+    fn beside(&self, turn: &Turn<'_>) -> Option<Vec<Capability>> {
+        let count = turn.end().theirs.capabilities.load(Ordering::Relaxed);
+        if count == 0 {
+            return Some(Vec::new());
+        }
         let mut inbox = self.inbox();
         let news = self.read(&mut inbox);
         let beside = inbox.beside.take();
