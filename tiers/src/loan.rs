@@ -249,7 +249,7 @@ impl<'a, T: Block> Loan<'a, T> {
     /// ```
     /// let (a, b) = fs9_tiers::pair::<Vec<u8>, ()>();
     /// drop(a.sender().loan(2)?); // nothing was sent
-    /// a.sender().loan(3)?.send();
+    /// a.sender().loan(3)?.send()?;
     /// assert_eq!(b.recv()?, [0; 3]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
