@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -479,9 +479,9 @@ impl Alone {
     pub fn new() -> Alone {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        // Has the watcher started, which stays.
-        drop(process::pair::<u8, u8>().unwrap());
-        let before = wait_for("no child", || has_no_child().then(left_behind));
+        static BEFORE: OnceLock<Vec<String>> = OnceLock::new();
+        let before = BEFORE.get_or_init(with_a_watcher).clone();
+        wait_for("the test before to be gone", || (has_no_child() && left_behind() == before).then_some(()));
         Alone { _turn: turn, before }
     }
 
@@ -514,6 +514,19 @@ impl Drop for Alone {
 fn has_no_child() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
+}
+
+/// What is open once the watcher has started, which stays, and the pair that it was started for is gone: the watcher may be
+/// the last to let go of that, some time after the drop.
+fn with_a_watcher() -> Vec<String> {
+    let but_watchers =
+        |names: &[String]| names.iter().filter(|name| *name != "anon_inode").cloned().collect::<Vec<_>>();
+    let plain = but_watchers(&left_behind());
+    drop(process::pair::<u8, u8>().unwrap());
+    wait_for("the pair to be gone", || {
+        let now = left_behind();
+        (but_watchers(&now) == plain).then_some(now)
+    })
 }
 
 /// What kinds of descriptors are open, and the files of ours in the places for temporary ones.
