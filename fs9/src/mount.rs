@@ -166,7 +166,7 @@ impl Mount {
     fn end(self, loops: Vec<JoinHandle<()>>) -> io::Result<()> {
         let mut fx = Effects::default();
         self.door.server().stop(&mut fx);
-        fx.carry_out(&*self.device);
+        fx.carry_out();
         // Held only from here on: while it is open the mount is busy for others.
         let root = rustix::fs::open(self.mounted.dir(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let root = root.ok().filter(|_| self.mounted.is_on_top());

@@ -30,7 +30,7 @@ use crate::ctl;
 use crate::events::Log;
 use crate::message::{Claim, Message, Store};
 use crate::mount::Limits;
-use crate::ticket::{Answer, Effects, Ticket};
+use crate::ticket::{Answer, Effects, Ticket, Watcher};
 use crate::tree::{Attr, Entry, File, Part, ROOT, Stat, Tree};
 use crate::view::View;
 use listen::{EventReader, EventWaiter};
@@ -387,7 +387,7 @@ impl Server {
     ///
     /// # Errors
     /// EBADF, ESHUTDOWN; the poller sees POLLERR.
-    pub fn poll(&mut self, handle: Handle, interest: u32, watch: Option<u64>) -> Answered<u32> {
+    pub fn poll(&mut self, handle: Handle, interest: u32, watch: Option<Watcher>) -> Answered<u32> {
         if self.stopping {
             return Err(Errno::SHUTDOWN);
         }

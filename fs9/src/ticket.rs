@@ -74,11 +74,31 @@ impl fmt::Debug for Ticket {
     }
 }
 
+/// Somebody at a door who polls, to be woken once.
+#[derive(Clone)]
+pub struct Watcher {
+    door: Arc<dyn Door>,
+    id: u64,
+}
+
+impl Watcher {
+    /// Whoever polls under `id` at `door`.
+    pub fn new(door: Arc<dyn Door>, id: u64) -> Watcher {
+        Watcher { door, id }
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watcher({})", self.id)
+    }
+}
+
 /// What is to be said once the server's lock is released.
 #[derive(Debug, Default)]
 pub struct Effects {
     answers: Vec<(Ticket, Answer)>,
-    wakes: Vec<u64>,
+    wakes: Vec<Watcher>,
     stop: bool,
 }
 
@@ -93,9 +113,9 @@ impl Effects {
         self.answer(ticket, Answer::Error(errno));
     }
 
-    /// Whoever polls under `watch` should look again.
-    pub fn wake(&mut self, watch: u64) {
-        self.wakes.push(watch);
+    /// Whoever polls should look again.
+    pub fn wake(&mut self, watcher: Watcher) {
+        self.wakes.push(watcher);
     }
 
     /// The server is to be stopped.
@@ -104,12 +124,12 @@ impl Effects {
     }
 
     /// Says everything. Returns whether the server is to be stopped.
-    pub fn carry_out(&mut self, door: &dyn Door) -> bool {
+    pub fn carry_out(&mut self) -> bool {
         for (ticket, answer) in self.answers.drain(..) {
             ticket.answer(answer);
         }
-        for watch in self.wakes.drain(..) {
-            door.wake(watch);
+        for Watcher { door, id } in self.wakes.drain(..) {
+            door.wake(id);
         }
         std::mem::take(&mut self.stop)
     }

@@ -17,7 +17,7 @@ use super::inode::Inodes;
 use super::node::{file_of, node_id};
 use crate::message::Store;
 use crate::server::{Caller, Data, Flags, Opened, Server};
-use crate::ticket::{Effects, Ticket};
+use crate::ticket::{Effects, Ticket, Watcher};
 use crate::tree::{Attr, File, Stat};
 use crate::view::View;
 
@@ -99,7 +99,7 @@ impl FuseDoor {
         } else if let Err(errno) = self.dispatch(&request, fx) {
             self.device.error(unique, errno);
         }
-        if fx.carry_out(&*self.device) {
+        if fx.carry_out() {
             return Turn::Stop;
         }
         match self.ender.load(Ordering::Relaxed) {
@@ -213,7 +213,7 @@ impl FuseDoor {
                 device.done(unique);
             }
             Operation::Poll { fh, kh, events, .. } => {
-                let watch = request.operation.schedule_notify().then_some(kh);
+                let watch = request.operation.schedule_notify().then(|| Watcher::new(self.device.clone(), kh));
                 let revents = self.server().poll(fh as usize, events, watch)?;
                 device.reply(unique, &PollOut { revents, padding: 0 });
             }

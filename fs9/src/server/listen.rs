@@ -7,7 +7,7 @@ use super::{Open, Server};
 use crate::channel::Handle;
 use crate::events::Event;
 use crate::message::Message;
-use crate::ticket::{Answer, Effects, Ticket};
+use crate::ticket::{Answer, Effects, Ticket, Watcher};
 use crate::tree::NodeId;
 
 /// A descriptor of `events`.
@@ -16,7 +16,7 @@ pub(super) struct EventReader {
     pub cursor: u64,
     /// A line that a short read left the rest of.
     pub rest: Option<(Message, usize)>,
-    pub watch: Option<u64>,
+    pub watch: Option<Watcher>,
 }
 
 /// Somebody who waits for an event.

@@ -12,7 +12,7 @@ use super::{Answered, Caller, Flags, Open, Opened, Server};
 use crate::channel::{Done, Handle, Kind};
 use crate::events::Event;
 use crate::message::Message;
-use crate::ticket::{Answer, Effects};
+use crate::ticket::{Answer, Effects, Watcher};
 use crate::tree::{File, NodeId, Part, shrink};
 use crate::view::{Unsent, View};
 
@@ -52,9 +52,9 @@ pub(super) struct Held {
 }
 
 /// A poller to be woken.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Watch {
-    pub id: u64,
+    pub watcher: Watcher,
     pub interest: u32,
 }
 
@@ -103,7 +103,7 @@ impl Peer {
 
     /// Lets go of everything: the server is stopped and the channel's account closed.
     pub fn abandon(&mut self, fx: &mut Effects) {
-        self.watch.take().into_iter().for_each(|watch| fx.wake(watch.id));
+        self.watch.take().into_iter().for_each(|watch| fx.wake(watch.watcher));
         self.held = None;
         self.unsent.clear();
         self.parked = 0;

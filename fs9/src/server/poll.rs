@@ -4,18 +4,19 @@ use super::peer::Watch;
 use super::write::would_wait;
 use super::{Answered, Server, ready};
 use crate::channel::Handle;
-use crate::ticket::Effects;
+use crate::ticket::{Effects, Watcher};
 use crate::tree::NodeId;
 use crate::view::View;
 
 impl Server {
-    pub(super) fn poll_peer(&mut self, handle: Handle, interest: u32, watch: Option<u64>) -> Answered<u32> {
+    pub(super) fn poll_peer(&mut self, handle: Handle, interest: u32, watch: Option<Watcher>) -> Answered<u32> {
         let now = self.readiness(handle)?;
         let peer = self.peer(handle)?;
-        let Some(id) = watch else { return Ok(now) };
+        let Some(watcher) = watch else { return Ok(now) };
         // Several may poll one descriptor, each for something else; they are all woken under one id.
-        let before =
-            peer.watch.replace(Watch { id, interest: interest | peer.watch.map_or(0, |watch| watch.interest) });
+        let before = peer.watch.take();
+        let interest = interest | before.as_ref().map_or(0, |watch| watch.interest);
+        peer.watch = Some(Watch { watcher, interest });
         let node = peer.node;
         if before.is_none() {
             self.tree.channel_mut(node)?.watchers.push(handle);
@@ -53,13 +54,11 @@ impl Server {
         for handle in watchers {
             let now = self.readiness(handle).unwrap_or(0);
             let Ok(peer) = self.peer(handle) else { continue };
-            let Some(watch) = peer.watch else { continue };
-            if now & (watch.interest | ready::ERR | ready::HUP) != 0 {
-                peer.watch = None;
-                fx.wake(watch.id);
-            } else {
-                asleep.push(handle);
-            }
+            let Some(watch) = peer.watch.take_if(|watch| now & (watch.interest | ready::ERR | ready::HUP) != 0) else {
+                asleep.extend(peer.watch.is_some().then_some(handle));
+                continue;
+            };
+            fx.wake(watch.watcher);
         }
         if let Ok(channel) = self.tree.channel_mut(node) {
             channel.watchers = asleep;

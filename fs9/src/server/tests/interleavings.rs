@@ -46,7 +46,7 @@ impl Shared {
     fn turn<T>(&self, verb: impl FnOnce(&mut Server, &mut Effects) -> T) -> T {
         let mut fx = Effects::default();
         let result = verb(&mut self.server.lock().unwrap(), &mut fx);
-        fx.carry_out(&*self.door);
+        fx.carry_out();
         result
     }
 
@@ -280,7 +280,8 @@ fn a_poller_misses_no_message() {
         let s = Shared::new();
         let (r, w) = (s.open("q", 0), s.open("q", 0));
         let poll = s.also(move |s| {
-            let now = s.turn(|server, _| server.poll(r, IN, Some(70)).unwrap());
+            let watcher = Watcher::new(s.door.clone(), 70);
+            let now = s.turn(|server, _| server.poll(r, IN, Some(watcher)).unwrap());
             if now & IN != 0 {
                 s.door.said().push((71, "was ready".into()));
             }

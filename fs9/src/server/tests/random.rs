@@ -85,7 +85,7 @@ impl Run {
 
     /// Takes note of the answers; nobody is answered twice or without having asked.
     fn listen(&mut self) {
-        self.s.fx.carry_out(&*self.s.door);
+        self.s.fx.carry_out();
         balanced(&self.s.server);
         let said: Vec<_> = self.s.door.said().drain(..).collect();
         for (id, what) in said {
@@ -131,7 +131,7 @@ impl Run {
             }
             90..94 => {
                 if let Some((handle, _)) = self.any() {
-                    let watch = self.dice.chance(60).then_some(handle as u64);
+                    let watch = self.dice.chance(60).then(|| Watcher::new(self.s.door.clone(), handle as u64));
                     let interest = self.dice.one(&[IN, OUT, PRI]);
                     self.s.server.poll(handle, interest, watch).unwrap();
                 }

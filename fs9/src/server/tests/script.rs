@@ -123,7 +123,7 @@ impl Script {
 
     /// What was said since it was last asked. The ledgers balance at every such moment.
     pub(super) fn said(&mut self) -> Vec<String> {
-        self.asked_to_stop |= self.fx.carry_out(&*self.door);
+        self.asked_to_stop |= self.fx.carry_out();
         balanced(&self.server);
         self.door.said().drain(..).map(|(id, what)| format!("{id} {what}")).collect()
     }
@@ -197,7 +197,8 @@ impl Script {
     }
 
     pub(super) fn poll(&mut self, handle: Handle, interest: u32, watch: Option<u64>) -> u32 {
-        self.server.poll(handle, interest, watch).unwrap() & (PRI | ready::ERR | ready::HUP)
+        self.server.poll(handle, interest, watch.map(|id| Watcher::new(self.door.clone(), id))).unwrap()
+            & (PRI | ready::ERR | ready::HUP)
     }
 
     /// Figures of the lane that `end` writes (0 for a queue): sent, received, redelivered, slot, held.
