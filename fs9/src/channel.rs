@@ -1,4 +1,4 @@
-//! A channel of the mount: a queue of one lane, or a pair of two, and who is at its ends.
+//! A channel of the mount: one lane or two, and who is at its ends.
 
 use fs9_tiers::channel::{Completion, Lane, Until};
 use fs9_tiers::error::Reason;
@@ -6,7 +6,6 @@ use rustix::io::Errno;
 
 use crate::message::Message;
 use crate::ticket::Ticket;
-use crate::tree::Attr;
 use crate::view::Lines;
 
 /// The number of an open descriptor.
@@ -17,7 +16,7 @@ pub type Handle = usize;
 pub struct Waiter {
     /// The descriptor that reads or writes.
     pub handle: Handle,
-    /// Which end of a pair it is.
+    /// Which end it is, where the channel has two.
     pub end: Option<usize>,
     /// Who is to be answered.
     pub ticket: Ticket,
@@ -68,24 +67,30 @@ pub enum Kind {
     },
     /// Two ends, duplex, one holder each.
     Pair,
+    /// The same between a client and a server of a service.
+    Connection,
+    /// What the writers of a topic have sent and not every reader has room for.
+    Topic,
+    /// The copies of one reader of a topic.
+    Copies,
+    /// The ticks of one descriptor of a timer.
+    Ticks,
 }
 
 impl Kind {
-    /// The word for it in `status`.
-    pub fn word(self) -> &'static str {
+    /// The names of its two ends; None where it has one lane and no ends.
+    pub fn ends(self) -> Option<[&'static str; 2]> {
         match self {
-            Kind::Queue { .. } => "queue",
-            Kind::Pair => "pair",
+            Kind::Pair => Some(["a", "b"]),
+            Kind::Connection => Some(["connect", "accept"]),
+            Kind::Queue { .. } | Kind::Topic | Kind::Copies | Kind::Ticks => None,
         }
     }
-}
 
-/// An end of a pair.
-#[derive(Debug, Default)]
-struct End {
-    /// Where it is not the pair's own. Rare, so a channel that has none is small.
-    attr: Option<Box<Attr>>,
-    state: Holding,
+    /// Whether a reader has its messages for itself alone, so that what it leaves behind is for nobody else.
+    pub fn is_private(self) -> bool {
+        !matches!(self, Kind::Queue { .. })
+    }
 }
 
 /// Who is at an end of a pair, in the conversation that is going on.
@@ -104,10 +109,10 @@ enum Holding {
 #[derive(Debug)]
 pub struct Channel {
     kind: Kind,
-    /// A queue's one lane; of a pair the lane that each end writes.
+    /// The one lane; of a channel with two ends the lane that each end writes.
     lanes: Box<[MountLane]>,
-    ends: Option<Box<[End; 2]>>,
-    /// Descriptors open on it.
+    ends: [Holding; 2],
+    /// Descriptors open on it. A connection that waits in a backlog counts as open there.
     pub opens: usize,
     /// The process that left it last, and why, as far as that was asked.
     pub last_left: Option<(u32, Reason)>,
@@ -115,20 +120,11 @@ pub struct Channel {
     pub watchers: Vec<Handle>,
 }
 
-/// The names of a pair's ends.
-pub const ENDS: [&str; 2] = ["a", "b"];
-
 impl Channel {
-    /// A queue.
-    pub fn queue(ack: bool) -> Channel {
-        let lanes = Box::new([MountLane::new()]);
-        Channel { kind: Kind::Queue { ack }, lanes, ends: None, opens: 0, last_left: None, watchers: Vec::new() }
-    }
-
-    /// A pair.
-    pub fn pair() -> Channel {
-        let lanes = Box::new([MountLane::new(), MountLane::new()]);
-        Channel { kind: Kind::Pair, lanes, ends: Some(Box::default()), opens: 0, last_left: None, watchers: Vec::new() }
+    /// A channel with nobody at it.
+    pub fn new(kind: Kind) -> Channel {
+        let lanes = (0..if kind.ends().is_some() { 2 } else { 1 }).map(|_| MountLane::new()).collect();
+        Channel { kind, lanes, ends: Default::default(), opens: 0, last_left: None, watchers: Vec::new() }
     }
 
     /// What it is.
@@ -136,10 +132,10 @@ impl Channel {
         self.kind
     }
 
-    /// The lanes, with the end that writes each (None for a queue's).
+    /// The lanes, with the end that writes each (None where there are no ends).
     pub fn lanes(&self) -> impl Iterator<Item = (Option<&'static str>, &MountLane)> {
-        let pair = self.ends.is_some();
-        self.lanes.iter().enumerate().map(move |(index, lane)| (pair.then(|| ENDS[index & 1]), lane))
+        let ends = self.kind.ends();
+        self.lanes.iter().enumerate().map(move |(index, lane)| (ends.map(|ends| ends[index & 1]), lane))
     }
 
     /// The lane that `end` reads.
@@ -161,26 +157,16 @@ impl Channel {
         end.map_or(0, |end| 1 - end)
     }
 
-    /// Mode, owner and times of an end, where it has its own.
-    pub fn end_attr(&self, end: usize) -> Option<Attr> {
-        self.ends.as_ref().and_then(|ends| ends[end].attr.as_deref().copied())
-    }
-
-    /// Mode, owner and times of an end, to change: its own from now on, beginning with `attr`.
-    pub fn end_attr_mut(&mut self, end: usize, attr: Attr) -> Option<&mut Attr> {
-        self.ends.as_mut().map(|ends| &mut **ends[end].attr.get_or_insert_with(|| Box::new(attr)))
-    }
-
     /// The ends that somebody left in this conversation, and why.
     pub fn left(&self) -> impl Iterator<Item = (&'static str, Reason)> {
-        let ends = self.ends.iter().flat_map(|ends| ends.iter());
-        ENDS.into_iter().zip(ends).filter_map(|(name, end)| match end.state {
+        let names = self.kind.ends().into_iter().flatten();
+        names.zip(self.ends).filter_map(|(name, end)| match end {
             Holding::Gone(reason) => Some((name, reason)),
             _ => None,
         })
     }
 
-    /// Somebody takes an end of a pair.
+    /// Somebody takes an end. Where there are none, anybody may come.
     ///
     /// An end that was left is free again only once the other is not held either: then a new conversation begins. If the
     /// other never came, what was sent to it is still there: two `echo` into one end before anybody opens the other
@@ -189,32 +175,39 @@ impl Channel {
     /// # Errors
     /// EBUSY when the end is held, or was left and the other end is still held.
     pub fn take(&mut self, end: usize) -> Result<(), Errno> {
-        let Some(ends) = &mut self.ends else { return Ok(()) };
-        match (ends[end].state, ends[1 - end].state) {
+        if self.kind.ends().is_none() {
+            return Ok(());
+        }
+        let ends = &mut self.ends;
+        match (ends[end], ends[1 - end]) {
             (Holding::Free, _) => {}
             (Holding::Held, _) | (Holding::Gone(_), Holding::Held) => return Err(Errno::BUSY),
             (Holding::Gone(_), _) => {
-                ends[1 - end].state = Holding::Free;
+                ends[1 - end] = Holding::Free;
                 self.lanes.iter_mut().for_each(MountLane::reopen);
             }
         }
-        ends[end].state = Holding::Held;
+        ends[end] = Holding::Held;
         Ok(())
     }
 
-    /// The holder of an end of a pair is gone: the other end reads what was sent and then the end, and writes to
-    /// nobody. Nothing to do for a queue.
+    /// The holder of an end is gone: the other end reads what was sent and then the end, and writes to nobody. A reader
+    /// that had its messages for itself leaves nobody to read them. Nothing to do for a queue.
     pub fn leave(&mut self, end: Option<usize>, reason: Reason, out: &mut Vec<Done>) {
-        if let (Some(end), Some(ends)) = (end, &mut self.ends) {
-            ends[end].state = Holding::Gone(reason);
-            self.outgoing(Some(end)).hang_up(reason, out);
-            self.incoming(Some(end)).close(reason, out);
+        match (end, self.kind) {
+            (Some(end), _) => {
+                self.ends[end] = Holding::Gone(reason);
+                self.outgoing(Some(end)).hang_up(reason, out);
+                self.incoming(Some(end)).close(reason, out);
+            }
+            (None, Kind::Copies | Kind::Ticks) => self.incoming(None).close(reason, out),
+            (None, _) => {}
         }
     }
 
-    /// Whether somebody holds an end of this pair.
+    /// Whether somebody holds an end.
     pub fn is_held(&self) -> bool {
-        self.ends.iter().flat_map(|ends| ends.iter()).any(|end| end.state == Holding::Held)
+        self.ends.contains(&Holding::Held)
     }
 
     /// Everybody is hung up for `reason`: readers take what is in the slot and come to the end.

@@ -1,17 +1,25 @@
-//! The verbs of `ctl`: text, one a write.
+//! The verbs of `ctl`: text, one a write. What `new` and `spawn` can make is in [`Spec`].
 
 use rustix::io::Errno;
 
+use crate::spec::Spec;
+
 /// What reading `ctl` shows.
 pub const HELP: &str = "\
-new [--pair] [--ack] NAME   make a queue or a pair; the name is the rest of the line
+new [--ack] NAME            make a queue; the name is the rest of the line
+new --pair NAME             make a pair: NAME/a and NAME/b
+new --service [--hello] [--refuse] [--backlog=N] NAME
+                            make a service: each open of NAME/connect is a connection, served by who opens NAME/accept
+new --topic [--latest] NAME make a topic: every reader gets a copy
+spawn [--line | --whole | --frames | --peer] [--dir=D] [--env=K=V] [--max=N] [--idle=T] [--grace=T] [--backlog=N] NAME -- CMD ARG...
+                            make a service of a program, a process for each connection; words are quoted as for sh
 rm NAME                     remove a channel or an empty directory; who waits there is hung up first
-hangup NAME                 end the conversation on a pair: both ends read what is there and then the end
+hangup NAME                 end the conversation on a pair, or all on a service: both ends read what is there and then the end
 stop                        end the server: everything that waits fails with ESHUTDOWN
 ";
 
-/// What reading a pair's `ctl` shows.
-pub const PAIR_HELP: &str = "\
+/// What reading the `ctl` of a pair or a service shows.
+pub const OWN_HELP: &str = "\
 hangup                      end the conversation: both ends read what is there and then the end
 ";
 
@@ -20,36 +28,35 @@ hangup                      end the conversation: both ends read what is there a
 pub enum Verb {
     /// Make a channel.
     New {
-        /// A pair instead of a queue.
-        pair: bool,
-        /// A queue whose messages must be acknowledged.
-        ack: bool,
+        /// What it is to be.
+        spec: Spec,
         /// Its path from the mount point.
         name: String,
     },
     /// Remove a channel or an empty directory.
     Remove(String),
-    /// End the conversation on a pair; without a name, on the pair whose `ctl` it is.
+    /// End the conversations on a pair or a service; without a name, on the one whose `ctl` it is.
     HangUp(Option<String>),
     /// End the server.
     Stop,
 }
 
 impl Verb {
-    /// Parses one write. A newline may end it; another verb may not follow.
+    /// Parses one write. A newline may end it; another verb may not follow. (Within the quotes of `spawn` a newline is one.)
     ///
     /// # Errors
     /// EINVAL for anything that `ctl` does not list.
     pub fn parse(text: &[u8]) -> Result<Verb, Errno> {
         let line = std::str::from_utf8(text).map_err(|_| Errno::INVAL)?;
         let line = line.strip_suffix('\n').unwrap_or(line);
-        if line.contains('\n') {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if line.contains('\n') && word != "spawn" {
             return Err(Errno::INVAL);
         }
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let name = rest.trim_start_matches(' ');
         match (word, name) {
-            ("new", options) => Verb::parse_new(options),
+            ("new", _) => Verb::make(Spec::parse_new(name)),
+            ("spawn", _) => Verb::make(Spec::parse_spawn(name)),
             ("stop", "") => Ok(Verb::Stop),
             ("hangup", "") => Ok(Verb::HangUp(None)),
             ("hangup", name) => Ok(Verb::HangUp(Some(name.to_owned()))),
@@ -58,26 +65,8 @@ impl Verb {
         }
     }
 
-    fn parse_new(mut rest: &str) -> Result<Verb, Errno> {
-        let (mut pair, mut ack) = (false, false);
-        while rest.starts_with("--") {
-            let (option, after) = rest.split_once(' ').unwrap_or((rest, ""));
-            match option {
-                "--pair" => pair = true,
-                "--ack" => ack = true,
-                "--" => {
-                    rest = after.trim_start_matches(' ');
-                    break;
-                }
-                _ => return Err(Errno::INVAL),
-            }
-            rest = after.trim_start_matches(' ');
-        }
-        // On a pair a message has one reader; there is nobody else to give it back to.
-        if rest.is_empty() || (pair && ack) {
-            return Err(Errno::INVAL);
-        }
-        Ok(Verb::New { pair, ack, name: rest.to_owned() })
+    fn make(parsed: Option<(Spec, String)>) -> Result<Verb, Errno> {
+        parsed.map(|(spec, name)| Verb::New { spec, name }).ok_or(Errno::INVAL)
     }
 }
 
@@ -85,16 +74,16 @@ impl Verb {
 mod tests {
     use super::*;
 
-    fn new(pair: bool, ack: bool, name: &str) -> Result<Verb, Errno> {
-        Ok(Verb::New { pair, ack, name: name.into() })
+    fn new(spec: Spec, name: &str) -> Result<Verb, Errno> {
+        Ok(Verb::New { spec, name: name.into() })
     }
 
     #[test]
     fn verbs() {
-        assert_eq!(Verb::parse(b"new jobs\n"), new(false, false, "jobs"));
-        assert_eq!(Verb::parse(b"new  --pair  my talk"), new(true, false, "my talk"));
-        assert_eq!(Verb::parse(b"new --ack dir/jobs"), new(false, true, "dir/jobs"));
-        assert_eq!(Verb::parse(b"new -- --pair"), new(false, false, "--pair"));
+        assert_eq!(Verb::parse(b"new jobs\n"), new(Spec::Queue { ack: false }, "jobs"));
+        assert_eq!(Verb::parse(b"new  --pair  my talk"), new(Spec::Pair, "my talk"));
+        assert_eq!(Verb::parse(b"new --ack dir/jobs"), new(Spec::Queue { ack: true }, "dir/jobs"));
+        assert_eq!(Verb::parse(b"new -- --pair"), new(Spec::Queue { ack: false }, "--pair"));
         assert_eq!(Verb::parse(b"rm a b\n"), Ok(Verb::Remove("a b".into())));
         assert_eq!(Verb::parse(b"hangup talk"), Ok(Verb::HangUp(Some("talk".into()))));
         assert_eq!(Verb::parse(b"hangup"), Ok(Verb::HangUp(None)));
@@ -118,6 +107,8 @@ mod tests {
             b"\xff\xfe",
             b" new a",
             b"new a\n\n",
+            b"spawn",
+            b"spawn a",
         ] {
             assert_eq!(Verb::parse(bad), Err(Errno::INVAL), "{:?}", String::from_utf8_lossy(bad));
         }

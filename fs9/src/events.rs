@@ -14,7 +14,8 @@ const KEPT: usize = 1024;
 /// One event. Fields that do not apply are left out of its line.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Event<'a> {
-    /// What happened: created, removed, opened, closed, hungup, lost, redelivered, dropped, refused, missed.
+    /// What happened: created, removed, opened, accepted, closed, hungup, lost, redelivered, dropped, refused,
+    /// missed; of programs started, stderr, ended.
     pub event: &'static str,
     /// Seconds since 1970.
     pub time: f64,
@@ -30,6 +31,9 @@ pub struct Event<'a> {
     /// Its user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// The number of its connection, see `status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<u64>,
     /// How it opened: r, w or rw.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<&'a str>,

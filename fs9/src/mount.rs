@@ -16,6 +16,8 @@ use crate::fuse::device::Device;
 use crate::fuse::door::{FuseDoor, Turn};
 use crate::fuse::patience::Patience;
 use crate::fuse::session::Mounted;
+use crate::keeper::{Keeper, Task};
+use crate::local::verb;
 use crate::message::Store;
 use crate::server::Server;
 use crate::ticket::Effects;
@@ -74,9 +76,11 @@ pub enum MountError {
 #[derive(Debug)]
 pub struct Mount {
     mounted: Mounted,
+    server: Arc<Mutex<Server>>,
     door: Arc<FuseDoor>,
     device: Arc<Device>,
     store: Arc<Store>,
+    keeper: Arc<Keeper>,
     threads: usize,
     bell: Stopper,
     /// Whose turn it is to read the next request.
@@ -112,10 +116,21 @@ impl Mount {
         let mounted = Mounted::new(dir, MAX_WRITE as u32, options.allow_other).map_err(refused)?;
         let device = mounted.device().map_err(refused)?;
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let server = Arc::new(Mutex::new(Server::new(limits, store.clone(), uid, gid)));
-        let door = Arc::new(FuseDoor::new(server, device.clone(), store.clone()));
+        let keeper = Arc::new(Keeper::default());
+        let server = Arc::new(Mutex::new(Server::new(limits, store.clone(), keeper.clone(), uid, gid)));
+        let door = Arc::new(FuseDoor::new(server.clone(), device.clone(), store.clone()));
         let bell = Stopper::new().map_err(refused)?;
-        Ok(Mount { mounted, door, device, store, threads: options.threads.max(1), bell, turn: Arc::default() })
+        Ok(Mount {
+            mounted,
+            server,
+            door,
+            device,
+            store,
+            keeper,
+            threads: options.threads.max(1),
+            bell,
+            turn: Arc::default(),
+        })
     }
 
     /// A handle that ends this mount.
@@ -129,10 +144,29 @@ impl Mount {
     /// # Errors
     /// No thread or descriptor to be had, or the mount could not be undone.
     pub fn serve(self) -> io::Result<()> {
+        let keeper = self.spawn_keeper()?;
         let loops = (0..self.threads).map(|number| self.spawn_loop(number)).collect::<io::Result<Vec<_>>>()?;
         let waited = self.wait_for_the_end();
+        self.keeper.end();
         let ended = self.end(loops);
-        waited.and(ended)
+        let kept = keeper.join().map_err(|_| io::Error::other("the keeper has panicked"));
+        waited.and(ended).and(kept)
+    }
+
+    fn spawn_keeper(&self) -> io::Result<JoinHandle<()>> {
+        let (keeper, server) = (self.keeper.clone(), self.server.clone());
+        thread::Builder::new().name("fs9-keeper".into()).spawn(move || {
+            loop {
+                match keeper.next() {
+                    Task::Tick => verb(&server, Server::tick),
+                    Task::Start(service) => verb(&server, |server, fx| {
+                        server.refuse(service, "programs cannot be started yet".into(), fx);
+                        server.dismiss(service);
+                    }),
+                    Task::End => return,
+                }
+            }
+        })
     }
 
     fn spawn_loop(&self, number: usize) -> io::Result<JoinHandle<()>> {

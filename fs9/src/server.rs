@@ -9,10 +9,13 @@ mod names;
 mod obey;
 mod peer;
 mod poll;
+mod publish;
 mod read;
 mod report;
+mod service;
 #[cfg(test)]
 mod tests;
+mod tick;
 mod waiting;
 mod write;
 
@@ -28,9 +31,11 @@ use slab::Slab;
 use crate::channel::{Done, Handle};
 use crate::ctl;
 use crate::events::Log;
+use crate::host::Host;
 use crate::message::{Claim, Message, Store};
 use crate::mount::Limits;
 use crate::ticket::{Answer, Effects, Ticket, Watcher};
+use crate::timer::{self, Timers};
 use crate::tree::{Attr, Entry, File, Part, ROOT, Stat, Tree};
 use crate::view::View;
 use listen::{EventReader, EventWaiter};
@@ -95,7 +100,7 @@ const RESERVE: usize = 64;
 /// What is open.
 #[derive(Debug)]
 enum Open {
-    /// A queue, or an end of a pair.
+    /// A queue, a topic, a timer, or an end of a pair or a service.
     Peer(Box<Peer>),
     /// A directory, listed when it is read from its beginning.
     Directory(File, Listing),
@@ -128,6 +133,8 @@ pub struct Server {
     events: Log,
     event_readers: Vec<Handle>,
     event_waiters: VecDeque<EventWaiter>,
+    timers: Timers,
+    host: Arc<dyn Host>,
     store: Arc<Store>,
     limits: Limits,
     /// The user who mounted.
@@ -142,7 +149,7 @@ type Answered<T> = Result<T, Errno>;
 
 impl Server {
     /// A server with an empty tree of user `uid` and group `gid`; message bytes live in `store`.
-    pub fn new(limits: Limits, store: Arc<Store>, uid: u32, gid: u32) -> Server {
+    pub fn new(limits: Limits, store: Arc<Store>, host: Arc<dyn Host>, uid: u32, gid: u32) -> Server {
         Server {
             tree: Tree::new(Attr::new(0o755, uid, gid), limits.channels),
             open: Slab::new(),
@@ -152,6 +159,8 @@ impl Server {
             events: Log::default(),
             event_readers: Vec::new(),
             event_waiters: VecDeque::new(),
+            timers: Timers::default(),
+            host,
             store,
             limits,
             owner: uid,
@@ -166,8 +175,8 @@ impl Server {
     pub fn stop(&mut self, fx: &mut Effects) {
         self.stopping = true;
         self.event_waiters.clear();
-        for channel in self.tree.every_channel() {
-            drop(channel.abandon()); // and with it every ticket, which answers
+        for node in self.tree.every_node() {
+            node.body.abandon();
         }
         self.parked.clear();
         for (_, open) in &mut self.open {
@@ -201,6 +210,9 @@ impl Server {
     /// # Errors
     /// EPERM for the fixed files, ESTALE.
     pub fn set_attr(&mut self, file: File, change: impl FnOnce(&mut Attr)) -> Answered<Stat> {
+        if timer::period(file.node).is_some() {
+            return Err(Errno::PERM);
+        }
         let attr = self.tree.node_mut(file.node)?.attr_mut(file).ok_or(Errno::PERM)?;
         change(attr);
         attr.ctime = SystemTime::now();
@@ -210,13 +222,14 @@ impl Server {
     /// Opens a file.
     ///
     /// # Errors
-    /// EBUSY for an end that is held, EMFILE at the limit of descriptors, ENOSPC when there is no room for a text,
-    /// EACCES for writing what cannot be written, ESTALE, ESHUTDOWN.
+    /// EBUSY for an end that is held, EAGAIN for a service for which enough clients wait, ECONNREFUSED for one that nobody
+    /// serves, EMFILE at the limit of descriptors, ENOSPC when there is no room for a text, EACCES for writing what cannot
+    /// be written, EINVAL for a topic that is to be both read and written, ESTALE, ESHUTDOWN.
     pub fn open(&mut self, file: File, view: View, flags: Flags, caller: Caller, fx: &mut Effects) -> Answered<Opened> {
         if self.stopping {
             return Err(Errno::SHUTDOWN);
         }
-        let is_directory = self.tree.node(file.node)?.is_directory();
+        let is_directory = timer::period(file.node).is_none() && self.tree.node(file.node)?.is_directory();
         // Nobody else must be able to keep the owner from looking and from ending it.
         let reserved = !file.part.is_peer(is_directory) && self.is_owner(caller);
         let most = if reserved { self.limits.opens.saturating_add(RESERVE) } else { self.limits.opens };
@@ -228,7 +241,7 @@ impl Server {
                 .opened(Open::Directory(file, Listing { owner: self.is_owner(caller), ..Listing::default() }), false)),
             Part::Own | Part::A | Part::B => self.open_peer(file, view, flags, caller, fx),
             Part::Ctl => {
-                let text = self.store.constant(if file.node == ROOT { ctl::HELP } else { ctl::PAIR_HELP });
+                let text = self.store.constant(if file.node == ROOT { ctl::HELP } else { ctl::OWN_HELP });
                 Ok(self.opened(Open::Ctl(file, text), false))
             }
             _ if flags.write => Err(Errno::ACCESS),
@@ -365,7 +378,7 @@ impl Server {
     /// The last descriptor is closed.
     pub fn clunk(&mut self, handle: Handle, fx: &mut Effects) {
         match self.open.get(handle) {
-            Some(Open::Peer(_)) => self.clunk_peer(handle, fx),
+            Some(Open::Peer(_)) => self.clunk_peer(handle, None, fx),
             Some(Open::Events(_)) => {
                 self.event_waiters.retain(|waiter| waiter.handle != handle);
                 self.parked.retain(|_, parked| parked.handle != handle);
@@ -387,12 +400,12 @@ impl Server {
     ///
     /// # Errors
     /// EBADF, ESHUTDOWN; the poller sees POLLERR.
-    pub fn poll(&mut self, handle: Handle, interest: u32, watch: Option<Watcher>) -> Answered<u32> {
+    pub fn poll(&mut self, handle: Handle, interest: u32, watch: Option<Watcher>, fx: &mut Effects) -> Answered<u32> {
         if self.stopping {
             return Err(Errno::SHUTDOWN);
         }
         match self.open.get_mut(handle) {
-            Some(Open::Peer(_)) => self.poll_peer(handle, interest, watch),
+            Some(Open::Peer(_)) => self.poll_peer(handle, interest, watch, fx),
             Some(Open::Events(reader)) => {
                 reader.watch = watch;
                 let more = reader.rest.is_some() || reader.cursor < self.events.end();

@@ -71,20 +71,31 @@ pub struct CountsStatus {
 pub struct ChannelStatus {
     /// Its path from the mount point.
     pub name: String,
-    /// queue or pair.
+    /// queue, pair, service, program, topic or timer.
     pub kind: Word,
     /// Made with `--ack`.
     pub ack: bool,
+    /// Made with `--latest`.
+    pub latest: bool,
     /// Permission bits, in octal.
     pub mode: String,
     /// Owner.
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Its directions.
+    /// Its directions. Those of a service are of all its connections, also of those that are over; a topic has what was
+    /// published, and the copies of that.
     pub lanes: Vec<LaneStatus>,
     /// The ends of a pair that somebody left.
     pub ends: Vec<EndStatus>,
+    /// Connections of a service that are open.
+    pub connections: usize,
+    /// Those of them that wait for a server.
+    pub backlog: usize,
+    /// How many may.
+    pub backlog_limit: usize,
+    /// The program that serves, and its arguments.
+    pub command: Vec<String>,
     /// The holder that left last. Of one that could only write to a queue, and left nothing behind, nobody asks why.
     pub left: Option<LeftStatus>,
     /// Who has it open.
@@ -105,7 +116,7 @@ pub struct LeftStatus {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LaneStatus {
-    /// The end of a pair that writes it.
+    /// The end of a pair or a service that writes it; `copies` of a topic's copies.
     pub from: Option<Word>,
     /// Messages that entered it.
     pub sent: u64,
@@ -139,8 +150,10 @@ pub struct EndStatus {
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HolderStatus {
-    /// The end of a pair.
+    /// The end of a pair or a service.
     pub end: Option<Word>,
+    /// The number of its connection: the other end of it has the same.
+    pub connection: Option<u64>,
     /// The process; 0 where it cannot be seen.
     pub pid: u32,
     /// Its user.
@@ -151,12 +164,16 @@ pub struct HolderStatus {
     pub view: Option<Word>,
     /// Seconds since 1970.
     pub since: f64,
-    /// read or write, while it waits to.
+    /// read, write or accept, while it waits to.
     pub waiting: Option<Word>,
     /// Since when it waits.
     pub waiting_since: Option<f64>,
     /// Whether it holds a message.
     pub holds: bool,
+    /// Whether writers of a topic wait for it.
+    pub awaited: bool,
+    /// Messages that it has not seen, because a newer one took their place.
+    pub missed: u64,
 }
 
 impl Status {
@@ -185,13 +202,21 @@ impl Status {
 impl ChannelStatus {
     /// The kind as one would ask `fs9 new` for it.
     pub fn full_kind(&self) -> String {
-        if self.ack { format!("{} --ack", self.kind) } else { self.kind.to_string() }
+        let options = [(self.ack, " --ack"), (self.latest, " --latest")];
+        options.iter().filter(|(made, _)| *made).fold(self.kind.to_string(), |kind, (_, option)| kind + option)
     }
 
     /// One line for the channel and one for each holder.
     pub fn describe(&self, text: &mut String) {
         // Writing to a String cannot fail.
         let _ = write!(text, "{}  {} {} uid {}", self.name, self.full_kind(), self.mode, self.uid);
+        if !self.command.is_empty() {
+            let _ = write!(text, "  runs {:?}", self.command.join(" "));
+        }
+        if self.backlog_limit > 0 {
+            let _ = write!(text, "  connections {}, waiting for a server {}", self.connections, self.backlog);
+            let _ = write!(text, " of {}", self.backlog_limit);
+        }
         self.lanes.iter().for_each(|lane| lane.describe(text));
         for end in &self.ends {
             let _ = write!(text, "  {} left: {}", end.end, end.reason);
@@ -222,10 +247,16 @@ impl HolderStatus {
         let end = self.end.as_ref().map(|end| format!("/{end}")).unwrap_or_default();
         let view = self.view.as_ref().map(|view| format!(":{view}")).unwrap_or_default();
         let HolderStatus { pid, uid, access, .. } = self;
-        let _ = write!(text, "  {channel}{end}{view}  pid {pid} uid {uid}  {access}  open for {}", age(self.since));
+        let connection = self.connection.map(|number| format!("  connection {number}")).unwrap_or_default();
+        let age_of = age(self.since);
+        let _ = write!(text, "  {channel}{end}{view}  pid {pid} uid {uid}  {access}{connection}  open for {age_of}");
         if let (Some(wait), Some(since)) = (&self.waiting, self.waiting_since) {
             let _ = write!(text, "  waits to {wait} for {}", age(since));
         }
+        if self.missed > 0 {
+            let _ = write!(text, "  missed {}", self.missed);
+        }
+        text.push_str(if self.awaited { "  writers wait for it" } else { "" });
         text.push_str(if self.holds { "  holds a message\n" } else { "\n" });
     }
 }

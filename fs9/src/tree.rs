@@ -8,6 +8,9 @@ use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
 use crate::channel::{Channel, Kind};
+use crate::service::Service;
+use crate::timer;
+use crate::topic::Topic;
 use crate::view::View;
 
 /// The number of a node. Never used again for another, so that a stale one is recognised.
@@ -15,6 +18,9 @@ pub type NodeId = u64;
 
 /// The directory at the mount point.
 pub const ROOT: NodeId = 1;
+
+/// The directory in which every duration is the name of a timer.
+pub const TIMERS: NodeId = 2;
 
 /// The file a request speaks of: a node, or one of the fixed files in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,13 +36,13 @@ pub struct File {
 pub enum Part {
     /// The node itself.
     Own,
-    /// The first end of a pair.
+    /// The first end: `a` of a pair, `connect` of a service.
     A,
-    /// The second end of a pair.
+    /// The second end: `b` of a pair, `accept` of a service.
     B,
-    /// `ctl`, of the mount or of a pair.
+    /// `ctl`, of the mount, a pair or a service.
     Ctl,
-    /// `status`, of the mount or of a pair.
+    /// `status`, of the mount, a pair or a service.
     Status,
     /// `status.json` of the mount.
     StatusJson,
@@ -64,17 +70,21 @@ impl Part {
     const OF_PAIR: [(&'static str, Part, u32); 4] =
         [("a", Part::A, 0), ("b", Part::B, 0), ("ctl", Part::Ctl, 0o600), ("status", Part::Status, 0o444)];
 
+    /// The fixed files of a service. Of one that a program serves nobody else accepts.
+    const OF_SERVICE: [(&'static str, Part, u32); 4] =
+        [("accept", Part::B, 0), ("connect", Part::A, 0), ("ctl", Part::Ctl, 0o600), ("status", Part::Status, 0o444)];
+
     /// The number of this part.
     pub fn index(self) -> u64 {
         Part::ALL.iter().position(|part| *part == self).unwrap_or(0) as u64
     }
 
-    /// Whether this is a file to send to and receive from: a queue (a node that is no directory) or an end of a pair.
+    /// Whether this is a file to send to and receive from: a node that is no directory, or an end.
     pub fn is_peer(self, directory: bool) -> bool {
         self.end().is_some() || (self == Part::Own && !directory)
     }
 
-    /// Which end of a pair this is: 0 or 1.
+    /// Which end this is: 0 or 1.
     pub fn end(self) -> Option<usize> {
         match self {
             Part::A => Some(0),
@@ -143,9 +153,11 @@ pub struct Node {
     pub parent: NodeId,
     /// Mode, owner and times.
     pub attr: Attr,
+    /// Those of its ends, where they have their own. Rare, so a node that has none is small.
+    ends: Option<Box<[Option<Attr>; 2]>>,
     /// What it is.
     pub body: Body,
-    /// No longer in the tree, but open.
+    /// Not in the tree (any more), but open.
     pub removed: bool,
 }
 
@@ -154,8 +166,42 @@ pub struct Node {
 pub enum Body {
     /// A plain directory and what is in it.
     Directory(BTreeMap<Box<str>, NodeId>),
-    /// A queue or a pair.
+    /// The directory of all timers.
+    Timers,
+    /// A queue or a pair; or what the tree does not list: a connection, the copies or ticks of one reader.
     Channel(Box<Channel>),
+    /// A service.
+    Service(Box<Service>),
+    /// A topic.
+    Topic(Box<Topic>),
+}
+
+impl Body {
+    /// Its own channel, if it has one.
+    pub fn channel(&self) -> Option<&Channel> {
+        match self {
+            Body::Channel(channel) => Some(channel),
+            Body::Topic(topic) => Some(&topic.channel),
+            Body::Directory(_) | Body::Timers | Body::Service(_) => None,
+        }
+    }
+
+    /// The same, to change.
+    pub fn channel_mut(&mut self) -> Option<&mut Channel> {
+        match self {
+            Body::Channel(channel) => Some(channel),
+            Body::Topic(topic) => Some(&mut topic.channel),
+            Body::Directory(_) | Body::Timers | Body::Service(_) => None,
+        }
+    }
+
+    /// Drops everything that waits, which answers it.
+    pub fn abandon(&mut self) {
+        match self {
+            Body::Service(service) => service.line.clear(),
+            other => drop(other.channel_mut().map(Channel::abandon)),
+        }
+    }
 }
 
 /// One line of a directory listing.
@@ -174,22 +220,43 @@ pub struct Entry {
 pub struct Tree {
     nodes: FxHashMap<NodeId, Box<Node>>,
     next: NodeId,
+    next_unlisted: NodeId,
+    /// How many nodes there are that do not count.
+    uncounted: usize,
     limit: usize,
 }
 
 impl Tree {
-    /// The highest number of a node: a File and its view must fit into the 64 bits that a door has for it.
-    pub const LAST: NodeId = (1 << 34) - 1;
+    /// The highest number of a node that has a name: a File and its view must fit into the 64 bits that a door has for it,
+    /// and timers need as many.
+    pub const LAST: NodeId = (1 << 33) - 1;
 
     /// An empty tree of `attr` in which at most `limit` nodes can be made.
     pub fn new(attr: Attr, limit: usize) -> Tree {
-        let root = Node { name: "".into(), parent: ROOT, attr, body: Body::Directory(BTreeMap::new()), removed: false };
-        Tree { nodes: FxHashMap::from_iter([(ROOT, Box::new(root))]), next: ROOT + 1, limit }
+        let names = BTreeMap::from_iter([("timer".into(), TIMERS)]);
+        let root = Node::new("", ROOT, attr, Body::Directory(names));
+        let timers = Node::new("timer", ROOT, attr, Body::Timers);
+        let nodes: FxHashMap<NodeId, Box<Node>> = [(ROOT, root), (TIMERS, timers)].into_iter().collect();
+        Tree { uncounted: nodes.len(), nodes, next: TIMERS + 1, next_unlisted: Tree::FIRST_UNLISTED, limit }
     }
 
-    /// How many nodes there are beside the mount point.
+    /// The lowest number of a node that no door ever hears of.
+    const FIRST_UNLISTED: NodeId = 1 << 40;
+
+    /// A node without a name as people are told of it.
+    pub fn number(id: NodeId) -> u64 {
+        id.saturating_sub(Tree::FIRST_UNLISTED) + 1
+    }
+
+    /// How many nodes there are without a name.
+    #[cfg(test)]
+    pub fn unlisted(&self) -> usize {
+        self.nodes.keys().filter(|id| **id >= Tree::FIRST_UNLISTED).count()
+    }
+
+    /// How many nodes there are that somebody has made and named.
     pub fn len(&self) -> usize {
-        self.nodes.len() - 1
+        self.nodes.len() - self.uncounted
     }
 
     /// The node of a number.
@@ -205,24 +272,39 @@ impl Tree {
         self.nodes.get_mut(&id).map(|node| &mut **node).ok_or(Errno::STALE)
     }
 
-    /// The channel of a number. ESTALE when it is gone, EISDIR when it is a directory.
+    /// The channel of a number. ESTALE when it is gone, EISDIR when it has none.
     pub fn channel_mut(&mut self, id: NodeId) -> Result<&mut Channel, Errno> {
+        self.node_mut(id)?.body.channel_mut().ok_or(Errno::ISDIR)
+    }
+
+    /// The channel of a number. Errors as [`Tree::channel_mut`].
+    pub fn channel(&self, id: NodeId) -> Result<&Channel, Errno> {
+        self.node(id)?.body.channel().ok_or(Errno::ISDIR)
+    }
+
+    /// The service of a number. ESTALE when it is gone, ENOTCONN when it is none.
+    pub fn service_mut(&mut self, id: NodeId) -> Result<&mut Service, Errno> {
         match &mut self.node_mut(id)?.body {
-            Body::Channel(channel) => Ok(channel),
-            Body::Directory(_) => Err(Errno::ISDIR),
+            Body::Service(service) => Ok(service),
+            _ => Err(Errno::NOTCONN),
         }
     }
 
-    /// Every channel that is there, also those that were removed and are still open, in no order.
-    pub fn every_channel(&mut self) -> impl Iterator<Item = &mut Channel> {
-        self.nodes.values_mut().filter_map(|node| match &mut node.body {
-            Body::Channel(channel) => Some(&mut **channel),
-            Body::Directory(_) => None,
-        })
+    /// The topic of a number; None when it is none, or gone.
+    pub fn topic_mut(&mut self, id: NodeId) -> Option<&mut Topic> {
+        match self.node_mut(id) {
+            Ok(Node { body: Body::Topic(topic), .. }) => Some(topic),
+            _ => None,
+        }
     }
 
-    /// All channels in the tree with their paths, in the order of the names.
-    pub fn channels(&self) -> Vec<(String, NodeId, &Node, &Channel)> {
+    /// Every node that is there, also those that were removed and are still open, in no order.
+    pub fn every_node(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.nodes.values_mut().map(|node| &mut **node)
+    }
+
+    /// All channels, services and topics in the tree with their paths, in the order of the names.
+    pub fn channels(&self) -> Vec<(String, NodeId, &Node)> {
         let mut all = Vec::new();
         // A stack instead of recursion, and one prefix that grows and shrinks instead of one a level: directories can be
         // nested deeper than a thread's stack is.
@@ -235,15 +317,14 @@ impl Tree {
                 continue;
             };
             match self.node(*id) {
-                Ok(node @ Node { body: Body::Channel(channel), .. }) => {
-                    all.push((format!("{prefix}{name}"), *id, node, &**channel));
-                }
-                _ => {
+                Ok(Node { body: Body::Directory(_), .. }) => {
                     let outside = prefix.len();
                     prefix.push_str(name);
                     prefix.push('/');
                     open.extend(self.children(*id).map(|names| (outside, names)));
                 }
+                Ok(Node { body: Body::Timers, .. }) | Err(_) => {}
+                Ok(node) => all.push((format!("{prefix}{name}"), *id, node)),
             }
         }
         all
@@ -256,17 +337,36 @@ impl Tree {
         }
     }
 
-    /// The path of a node from the mount point, for people to read. A removed node keeps the one it had.
+    /// The path of a node from the mount point, for people to read. A removed node keeps the one it had; one without a name
+    /// has that of what it is part of.
     pub fn path(&self, id: NodeId) -> String {
         let mut names = Vec::new();
         let mut at = id;
         while at != ROOT {
             let Ok(node) = self.node(at) else { break };
-            names.push(&*node.name);
+            names.extend(Some(&*node.name).filter(|name| !name.is_empty()));
             at = node.parent;
         }
         names.reverse();
         names.join("/")
+    }
+
+    /// The path of a file's node.
+    pub fn path_of(&self, file: File) -> String {
+        match timer::period(file.node) {
+            Some(period) => format!("{}/{}", self.path(TIMERS), humantime::format_duration(period)),
+            None => self.path(file.node),
+        }
+    }
+
+    /// The name of the end that a file is; None when it is none.
+    pub fn end_name(&self, file: File) -> Option<&'static str> {
+        let end = file.part.end()?;
+        let kind = match &self.node(file.node).ok()?.body {
+            Body::Service(_) => Kind::Connection,
+            body => body.channel()?.kind(),
+        };
+        kind.ends().map(|ends| ends[end])
     }
 
     /// The file `name` in directory `dir`, and the view that its suffix chooses.
@@ -275,7 +375,10 @@ impl Tree {
     /// ENOENT, ENOTDIR, ESTALE; EINVAL and ENAMETOOLONG for what cannot be a name.
     pub fn walk(&self, dir: File, name: &[u8]) -> Result<(File, View), Errno> {
         let name = text(name)?;
-        let node = self.node(dir.node)?;
+        let node = match timer::period(dir.node) {
+            None => self.node(dir.node)?,
+            Some(_) => return Err(Errno::NOTDIR),
+        };
         if dir.part != Part::Own {
             return Err(Errno::NOTDIR);
         }
@@ -290,23 +393,24 @@ impl Tree {
                     return Ok((File::of(*id), View::Plain));
                 }
                 let (base, view) = View::split(name);
-                let id = children.get(base).filter(|id| self.is_queue(**id)).ok_or(Errno::NOENT)?;
+                let id = children.get(base).filter(|id| self.has_views(**id)).ok_or(Errno::NOENT)?;
                 Ok((File::of(*id), view))
             }
-            Body::Channel(channel) if channel.kind() == Kind::Pair => {
+            Body::Timers => timer::parse(name).map(|id| (File::of(id), View::Plain)).ok_or(Errno::NOENT),
+            _ if node.is_directory() => {
                 let (base, view) = View::split(name);
-                let (_, part, _) = Part::OF_PAIR.into_iter().find(|(fixed, ..)| *fixed == base).ok_or(Errno::NOENT)?;
+                let (_, part, _) = *node.fixed().iter().find(|(fixed, ..)| *fixed == base).ok_or(Errno::NOENT)?;
                 if view != View::Plain && part.end().is_none() {
                     return Err(Errno::NOENT);
                 }
                 Ok((File { node: dir.node, part }, view))
             }
-            Body::Channel(_) => Err(Errno::NOTDIR),
+            _ => Err(Errno::NOTDIR),
         }
     }
 
-    fn is_queue(&self, id: NodeId) -> bool {
-        matches!(self.node(id), Ok(Node { body: Body::Channel(channel), .. }) if channel.kind() != Kind::Pair)
+    fn has_views(&self, id: NodeId) -> bool {
+        self.node(id).is_ok_and(|node| !node.is_directory())
     }
 
     /// The file of a path with `/` between names.
@@ -330,6 +434,10 @@ impl Tree {
     /// # Errors
     /// ESTALE when it is gone.
     pub fn stat(&self, file: File) -> Result<Stat, Errno> {
+        if timer::period(file.node).is_some() {
+            let attr = Attr { mode: 0o444, ..self.node(TIMERS)?.attr };
+            return Ok(Stat { ino: file.ino(), directory: false, nlink: 1, attr });
+        }
         let node = self.node(file.node)?;
         let directory = file.part == Part::Own && node.is_directory();
         // 1 also for directories, where it means "not counted" to find(1), as on btrfs.
@@ -361,10 +469,20 @@ impl Tree {
         children.insert(name.into(), id);
         parent.attr.mtime = attr.ctime;
         parent.attr.ctime = attr.ctime;
-        let node = Node { name: name.into(), parent: dir.node, attr, body, removed: false };
-        self.nodes.insert(id, Box::new(node));
+        self.nodes.insert(id, Node::new(name, dir.node, attr, body));
         self.next += 1;
         Ok(id)
+    }
+
+    /// Makes a node that has no name, as part of another. It is there until [`Tree::forget`].
+    pub fn make_unlisted(&mut self, parent: NodeId, attr: Attr, channel: Channel) -> NodeId {
+        let id = self.next_unlisted;
+        self.next_unlisted += 1;
+        self.uncounted += 1;
+        let mut node = Node::new("", parent, attr, Body::Channel(Box::new(channel)));
+        node.removed = true;
+        self.nodes.insert(id, node);
+        id
     }
 
     /// Takes a name out of the tree. The node stays, marked removed, until [`Tree::forget`].
@@ -372,7 +490,7 @@ impl Tree {
     /// # Errors
     /// ENOTEMPTY for a directory with names in it, EPERM for a fixed file, ESTALE.
     pub fn remove(&mut self, file: File) -> Result<(), Errno> {
-        if file.part != Part::Own || file.node == ROOT {
+        if file.part != Part::Own || is_fixed(file.node) {
             return Err(Errno::PERM);
         }
         let node = self.node_mut(file.node)?;
@@ -389,9 +507,10 @@ impl Tree {
 
     /// Drops a removed node and returns what it was.
     pub fn forget(&mut self, id: NodeId) -> Option<Node> {
-        let node = self.nodes.remove(&id);
+        let node = self.nodes.remove(&id)?;
+        self.uncounted -= usize::from(id >= Tree::FIRST_UNLISTED);
         shrink(&mut self.nodes);
-        node.map(|node| *node)
+        Some(*node)
     }
 
     /// Gives a node another name, perhaps in another directory. What has that name already stays: a channel in use is
@@ -402,7 +521,7 @@ impl Tree {
     pub fn rename(&mut self, dir: File, name: &[u8], new_dir: File, new_name: &[u8]) -> Result<(), Errno> {
         let (file, view) = self.walk(dir, name)?;
         let new_name = checked(new_name)?;
-        if file.part != Part::Own {
+        if file.part != Part::Own || is_fixed(file.node) {
             return Err(Errno::PERM);
         }
         if view != View::Plain {
@@ -446,9 +565,9 @@ impl Tree {
     /// ENOTDIR, ESTALE.
     pub fn list(&self, dir: File) -> Result<Vec<Entry>, Errno> {
         let node = self.node(dir.node)?;
-        let fixed = |(name, part, _): (&str, Part, u32)| Entry {
-            name: name.into(),
-            file: File { node: dir.node, part },
+        let fixed = |(name, part, _): &(&str, Part, u32)| Entry {
+            name: (*name).into(),
+            file: File { node: dir.node, part: *part },
             directory: false,
         };
         let dots = [(".", dir.node), ("..", node.parent)].map(|(name, id)| Entry {
@@ -460,58 +579,75 @@ impl Tree {
         match &node.body {
             Body::Directory(children) => {
                 if dir.node == ROOT {
-                    entries.extend(Part::OF_ROOT.map(fixed));
+                    entries.extend(Part::OF_ROOT.iter().map(fixed));
                 }
                 entries.extend(children.iter().filter_map(|(name, id)| {
                     let directory = self.node(*id).ok()?.is_directory();
                     Some(Entry { name: name.clone(), file: File::of(*id), directory })
                 }));
             }
-            Body::Channel(channel) if channel.kind() == Kind::Pair => entries.extend(Part::OF_PAIR.map(fixed)),
-            Body::Channel(_) => return Err(Errno::NOTDIR),
+            _ if node.is_directory() => entries.extend(node.fixed().iter().map(fixed)),
+            _ => return Err(Errno::NOTDIR),
         }
         Ok(entries)
     }
 }
 
 impl Node {
-    /// Whether names can be walked in it: a plain directory or a pair.
+    fn new(name: &str, parent: NodeId, attr: Attr, body: Body) -> Box<Node> {
+        Box::new(Node { name: name.into(), parent, attr, ends: None, body, removed: false })
+    }
+
+    /// Whether names can be walked in it: a plain directory, a pair, a service.
     pub fn is_directory(&self) -> bool {
         match &self.body {
-            Body::Directory(_) => true,
-            Body::Channel(channel) => channel.kind() == Kind::Pair,
+            Body::Directory(_) | Body::Timers | Body::Service(_) => true,
+            Body::Channel(channel) => channel.kind().ends().is_some(),
+            Body::Topic(_) => false,
+        }
+    }
+
+    /// The fixed files in it.
+    fn fixed(&self) -> &'static [(&'static str, Part, u32)] {
+        match &self.body {
+            Body::Channel(channel) if channel.kind() == Kind::Pair => &Part::OF_PAIR,
+            Body::Service(service) if service.program.is_some() => &Part::OF_SERVICE[1..],
+            Body::Service(_) => &Part::OF_SERVICE,
+            _ => &[],
         }
     }
 
     /// Mode, owner and times of one of its files.
     pub fn attr_of(&self, file: File) -> Attr {
-        let fixed = if file.node == ROOT { &Part::OF_ROOT[..] } else { &Part::OF_PAIR[..] };
-        match (&self.body, file.part) {
-            (_, Part::Own) => self.attr,
-            (Body::Channel(channel), part) if part.end().is_some() => {
-                part.end().and_then(|end| channel.end_attr(end)).unwrap_or(self.attr_of_ends())
-            }
-            (_, part) => {
+        match (file.part, file.part.end()) {
+            (Part::Own, _) => self.attr,
+            (_, Some(end)) => self.ends.as_ref().and_then(|ends| ends[end]).unwrap_or(self.attr_of_ends()),
+            (part, None) => {
+                let fixed = if file.node == ROOT { &Part::OF_ROOT[..] } else { self.fixed() };
                 let mode = fixed.iter().find(|(_, p, _)| *p == part).map_or(0, |(.., mode)| *mode);
                 Attr { mode, ..self.attr }
             }
         }
     }
 
-    /// The attributes of one of its files, where they can be changed.
+    /// The attributes of one of its files, where they can be changed: of an end its own from now on.
     pub fn attr_mut(&mut self, file: File) -> Option<&mut Attr> {
-        let ends = self.attr_of_ends();
-        match (&mut self.body, file.part) {
-            (_, Part::Own) => Some(&mut self.attr),
-            (Body::Channel(channel), part) => channel.end_attr_mut(part.end()?, ends),
-            _ => None,
+        if file.part == Part::Own {
+            return Some(&mut self.attr);
         }
+        let (end, attr) = (file.part.end()?, self.attr_of_ends());
+        Some(self.ends.get_or_insert_default()[end].get_or_insert(attr))
     }
 
-    /// What the ends of a pair have until somebody changes it: the pair's owner, and the mode of new channels.
+    /// What the ends have until somebody changes it: the owner, and the mode of new channels.
     fn attr_of_ends(&self) -> Attr {
         Attr { mode: 0o600, ..self.attr }
     }
+}
+
+/// Whether this is a directory that is always there.
+fn is_fixed(id: NodeId) -> bool {
+    matches!(id, ROOT | TIMERS) || timer::period(id).is_some()
 }
 
 /// Gives memory back that a table took when it held many times more.

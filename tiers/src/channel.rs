@@ -73,18 +73,37 @@ pub struct Ledger {
     pub slot: u64,
     /// Messages in a reader's hands.
     pub held: u64,
+    /// Messages that nobody received because a newer one took their place, see [`Lane::overtake`].
+    pub missed: u64,
     dropped: [u64; Reason::KINDS],
 }
 
 impl Ledger {
     /// Messages that nobody will receive, by the kind of the reason ("killed", 2), those of zero left out.
     pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Reason::all().into_iter().map(|r| (r.kind(), self.dropped[r.index()])).filter(|(_, count)| *count > 0)
+        let reasons = Reason::all().into_iter().map(|r| (r.kind(), self.dropped[r.index()]));
+        reasons.chain([("missed", self.missed)]).filter(|(_, count)| *count > 0)
     }
 
     /// Whether every message that was sent is accounted for.
     pub fn balances(&self) -> bool {
-        self.sent == self.received + self.dropped.iter().sum::<u64>() + self.slot + self.held
+        self.sent == self.received + self.missed + self.dropped.iter().sum::<u64>() + self.slot + self.held
+    }
+
+    /// Adds the account of another lane to this one.
+    pub fn add(&mut self, other: &Ledger) {
+        self.sent += other.sent;
+        self.received += other.received;
+        self.redelivered += other.redelivered;
+        self.slot += other.slot;
+        self.held += other.held;
+        self.missed += other.missed;
+        self.dropped.iter_mut().zip(other.dropped).for_each(|(mine, theirs)| *mine += theirs);
+    }
+
+    /// The lane is no more: what was in its slot, or in somebody's hands, is dropped for `reason`.
+    pub fn close(&mut self, reason: Reason) {
+        self.dropped[reason.index()] += std::mem::take(&mut self.slot) + std::mem::take(&mut self.held);
     }
 }
 
@@ -126,6 +145,7 @@ pub struct Lane<M, T> {
     received: u64,
     redelivered: u64,
     held: u64,
+    missed: u64,
     dropped: [u64; Reason::KINDS],
 }
 
@@ -143,6 +163,7 @@ impl<M, T> Default for Lane<M, T> {
             received: 0,
             redelivered: 0,
             held: 0,
+            missed: 0,
             dropped: [0; Reason::KINDS],
         }
     }
@@ -197,6 +218,26 @@ impl<M, T> Lane<M, T> {
         self.slot.push_back(delivery);
         self.settle(out);
         None
+    }
+
+    /// The newest message takes the place of one that nobody has taken yet, which is missed. Returns it when nobody will
+    /// ever read it.
+    pub fn overtake(&mut self, message: M, out: &mut Vec<Completion<M, T>>) -> Option<M> {
+        if !self.is_broken() {
+            self.missed += self.slot.len() as u64;
+            self.slot.clear();
+        }
+        self.commit(message, out)
+    }
+
+    /// Takes the next message at once, for somebody who passes it on and need not wait: it counts as received. None when there
+    /// is none.
+    pub fn pop(&mut self, out: &mut Vec<Completion<M, T>>) -> Option<M> {
+        let (delivery, writer) = self.next_message()?;
+        self.received += 1;
+        out.extend(writer.map(Completion::Sent));
+        self.settle(out);
+        Some(delivery.message)
     }
 
     /// The party at `place` leaves the line: nothing was sent, nothing was consumed. None when it is not in line (any
@@ -316,6 +357,7 @@ impl<M, T> Lane<M, T> {
             redelivered: self.redelivered,
             slot: self.slot.len() as u64,
             held: self.held,
+            missed: self.missed,
             dropped: self.dropped,
         }
     }
@@ -346,15 +388,24 @@ impl<M, T> Lane<M, T> {
         give_memory_back(&mut self.writers);
     }
 
-    /// The first reader gets the message in the slot or, with nothing in the slot, the first writer's.
+    /// The message in the slot or, with nothing in the slot, the first writer's, with the writer.
+    fn next_message(&mut self) -> Option<(Delivery<M>, Option<T>)> {
+        if let Some(delivery) = self.slot.pop_front() {
+            return Some((delivery, None));
+        }
+        match self.writers.pop_front()? {
+            Writer { ticket, offer: Offer::Message(message, _), .. } => Some((self.enter(message), Some(ticket))),
+            // Nobody waits for a turn at a free slot.
+            writer @ Writer { offer: Offer::Turn, .. } => {
+                self.writers.push_front(writer);
+                None
+            }
+        }
+    }
+
+    /// The first reader gets the next message.
     fn deliver(&mut self, out: &mut Vec<Completion<M, T>>) {
-        let (delivery, writer) = match self.slot.pop_front() {
-            Some(delivery) => (delivery, None),
-            None => match self.writers.pop_front() {
-                Some(Writer { ticket, offer: Offer::Message(message, _), .. }) => (self.enter(message), Some(ticket)),
-                _ => return,
-            },
-        };
+        let Some((delivery, writer)) = self.next_message() else { return };
         let Some(reader) = self.readers.pop_front() else {
             self.slot.push_front(delivery);
             return;

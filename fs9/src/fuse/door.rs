@@ -214,7 +214,7 @@ impl FuseDoor {
             }
             Operation::Poll { fh, kh, events, .. } => {
                 let watch = request.operation.schedule_notify().then(|| Watcher::new(self.device.clone(), kh));
-                let revents = self.server().poll(fh as usize, events, watch)?;
+                let revents = self.server().poll(fh as usize, events, watch, fx)?;
                 device.reply(unique, &PollOut { revents, padding: 0 });
             }
             Operation::Readdir { fh, offset, size } => {

@@ -8,7 +8,7 @@ use crate::channel::Handle;
 use crate::events::Event;
 use crate::message::Message;
 use crate::ticket::{Answer, Effects, Ticket, Watcher};
-use crate::tree::NodeId;
+use crate::tree::File;
 
 /// A descriptor of `events`.
 #[derive(Debug)]
@@ -54,13 +54,13 @@ impl Server {
         }
     }
 
-    /// Tells whoever reads `events`. `node` gives the event its name.
-    pub(super) fn report(&mut self, event: Event<'_>, node: NodeId, end: Option<usize>, fx: &mut Effects) {
+    /// Tells whoever reads `events`. `file` gives the event its name, and its end.
+    pub(super) fn report(&mut self, event: Event<'_>, file: File, fx: &mut Effects) {
         if self.event_readers.is_empty() {
             return;
         }
-        let path = self.tree.path(node);
-        let end = end.map(|end| crate::channel::ENDS[end & 1]);
+        let path = self.tree.path_of(file);
+        let end = self.tree.end_name(file);
         self.events.push(Event { name: &path, end, ..event }, &self.store);
         for waiter in std::mem::take(&mut self.event_waiters) {
             self.unpark(waiter.ticket.id());

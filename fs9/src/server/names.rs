@@ -6,8 +6,11 @@ use rustix::io::Errno;
 use super::{Answered, Caller, Server};
 use crate::channel::{Channel, Kind};
 use crate::events::Event;
+use crate::service::Service;
+use crate::spec::Spec;
 use crate::ticket::Effects;
-use crate::tree::{Attr, Body, File, NodeId, Part};
+use crate::topic::Topic;
+use crate::tree::{Attr, Body, File, Node, NodeId, Part};
 use crate::view::View;
 
 impl Server {
@@ -27,7 +30,7 @@ impl Server {
             let (base, view) = View::split(name);
             (base.as_bytes(), view)
         });
-        let id = self.make(dir, base, Attr::new(mode, caller.uid, caller.gid), Kind::Queue { ack: false }, fx)?;
+        let id = self.make(dir, base, Attr::new(mode, caller.uid, caller.gid), Spec::default(), fx)?;
         Ok((File::of(id), view))
     }
 
@@ -36,24 +39,25 @@ impl Server {
         let _ = self.remove_file(file, fx);
     }
 
-    pub(super) fn make(
-        &mut self,
-        dir: File,
-        name: &[u8],
-        attr: Attr,
-        kind: Kind,
-        fx: &mut Effects,
-    ) -> Answered<NodeId> {
+    /// Makes what `spec` says, called `name`, in `dir`.
+    ///
+    /// # Errors
+    /// As [`Tree::make`](crate::tree::Tree::make).
+    pub fn make(&mut self, dir: File, name: &[u8], attr: Attr, spec: Spec, fx: &mut Effects) -> Answered<NodeId> {
         if self.stopping {
             return Err(Errno::SHUTDOWN);
         }
-        // A pair is walked into, so its owner may; its ends are plain files.
-        let (attr, channel) = match kind {
-            Kind::Queue { ack } => (attr, Channel::queue(ack)),
-            Kind::Pair => (Attr { mode: attr.mode | 0o100, ..attr }, Channel::pair()),
+        // A pair and a service are walked into, so their owner may; their ends are plain files.
+        let walkable = Attr { mode: attr.mode | 0o100, ..attr };
+        let channel = |kind| Body::Channel(Box::new(Channel::new(kind)));
+        let (attr, body) = match spec {
+            Spec::Queue { ack } => (attr, channel(Kind::Queue { ack })),
+            Spec::Pair => (walkable, channel(Kind::Pair)),
+            Spec::Service(service) => (walkable, Body::Service(Box::new(Service::new(service)))),
+            Spec::Topic { latest } => (attr, Body::Topic(Box::new(Topic::new(latest)))),
         };
-        let id = self.tree.make(dir, name, attr, Body::Channel(Box::new(channel)))?;
-        self.report(Event { event: "created", uid: Some(attr.uid), ..Event::default() }, id, None, fx);
+        let id = self.tree.make(dir, name, attr, body)?;
+        self.report(Event { event: "created", uid: Some(attr.uid), ..Event::default() }, File::of(id), fx);
         Ok(id)
     }
 
@@ -85,14 +89,25 @@ impl Server {
 
     pub(super) fn remove_file(&mut self, file: File, fx: &mut Effects) -> Answered<()> {
         self.tree.remove(file)?;
-        let mut done = Vec::new();
-        if let Ok(channel) = self.tree.channel_mut(file.node) {
-            channel.hang_up(Reason::Removed, &mut done);
-            self.report(Event { event: "removed", ..Event::default() }, file.node, None, fx);
+        if !matches!(self.tree.node(file.node)?.body, Body::Directory(_)) {
+            self.report(Event { event: "removed", ..Event::default() }, file, fx);
         }
-        self.finish(file.node, done, fx);
+        let readers = self.tree.topic_mut(file.node).map(|topic| topic.readers.clone()).unwrap_or_default();
+        // The writers of a topic first: their messages are not for readers that go.
+        for channel in [file.node].into_iter().chain(readers) {
+            self.hang_up_channel(channel, Reason::Removed, fx);
+        }
+        self.end_service(file.node, Reason::Removed, true, fx);
         self.forget_if_unused(file.node, fx);
         Ok(())
+    }
+
+    /// Readers of a channel take what is there and come to the end, writers are broken.
+    pub(super) fn hang_up_channel(&mut self, node: NodeId, reason: Reason, fx: &mut Effects) {
+        let Ok(channel) = self.tree.channel_mut(node) else { return };
+        let mut done = Vec::new();
+        channel.hang_up(reason, &mut done);
+        self.finish(node, done, fx);
     }
 
     /// A removed node goes when nobody has it open.
@@ -100,13 +115,40 @@ impl Server {
         let unused = match self.tree.node(id) {
             Ok(node) if node.removed => match &node.body {
                 Body::Channel(channel) => channel.opens == 0,
-                Body::Directory(_) => true,
+                Body::Topic(topic) => topic.channel.opens == 0 && topic.readers.is_empty(),
+                Body::Service(service) => service.is_unused(),
+                Body::Directory(_) | Body::Timers => true,
             },
             _ => false,
         };
         if unused {
             self.report_undelivered(id, fx);
-            self.tree.forget(id);
+            self.tree.forget(id).into_iter().for_each(|node| self.settle_account(id, &node, fx));
+        }
+    }
+
+    /// What a channel without a name has done goes to the account of what it was part of.
+    fn settle_account(&mut self, id: NodeId, node: &Node, fx: &mut Effects) {
+        let Some(channel) = node.body.channel() else { return };
+        let accounts = channel.lanes().map(|(_, lane)| {
+            let mut account = lane.ledger();
+            account.close(Reason::Removed);
+            account
+        });
+        match channel.kind() {
+            Kind::Connection => {
+                let Ok(service) = self.tree.service_mut(node.parent) else { return };
+                service.connections.remove(&id);
+                service.past.iter_mut().zip(accounts).for_each(|(past, account)| past.add(&account));
+                self.forget_if_unused(node.parent, fx);
+            }
+            Kind::Copies => {
+                let Some(topic) = self.tree.topic_mut(node.parent) else { return };
+                accounts.for_each(|account| topic.past.add(&account));
+                self.unsubscribe(node.parent, id, fx);
+            }
+            Kind::Ticks => self.timers.end(id),
+            Kind::Queue { .. } | Kind::Pair | Kind::Topic => {}
         }
     }
 
@@ -116,7 +158,8 @@ impl Server {
         let count = channel.lanes().map(|(_, lane)| lane.ledger().slot).sum();
         if count > 0 {
             let reason = Some(Reason::Removed.to_string());
-            self.report(Event { event: "dropped", reason, count: Some(count), ..Event::default() }, id, None, fx);
+            let event = Event { event: "dropped", reason, count: Some(count), ..Event::default() };
+            self.report(event, File::of(id), fx);
         }
     }
 

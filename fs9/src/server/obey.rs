@@ -4,11 +4,11 @@ use fs9_tiers::error::Reason;
 use rustix::io::Errno;
 
 use super::{Answered, Caller, Server};
-use crate::channel::{Done, Kind};
+use crate::channel::Kind;
 use crate::ctl::Verb;
 use crate::events::Event;
 use crate::ticket::Effects;
-use crate::tree::{Attr, File, ROOT};
+use crate::tree::{Attr, Body, File, ROOT};
 
 impl Server {
     /// Does what one write to `ctl` says.
@@ -17,7 +17,8 @@ impl Server {
         if let Err(errno) = result {
             let said = String::from_utf8_lossy(&text[..text.len().min(200)]).trim_end().to_owned();
             let reason = Some(format!("ctl: {said}: {errno}"));
-            self.report(Event { event: "refused", reason, uid: Some(caller.uid), ..Event::default() }, ROOT, None, fx);
+            let event = Event { event: "refused", reason, uid: Some(caller.uid), ..Event::default() };
+            self.report(event, File::of(ROOT), fx);
         }
         result
     }
@@ -25,13 +26,12 @@ impl Server {
     pub(super) fn carry_out(&mut self, ctl: File, verb: Verb, caller: Caller, fx: &mut Effects) -> Answered<()> {
         match verb {
             Verb::HangUp(None) if ctl.node != ROOT => self.hang_up(ctl, fx),
-            // A pair's ctl speaks of that pair only: who may use it need not be allowed the rest.
+            // The ctl of a pair or a service speaks of that only: who may use it need not be allowed the rest.
             _ if ctl.node != ROOT => Err(Errno::INVAL),
-            Verb::New { pair, ack, name } => {
+            Verb::New { spec, name } => {
                 let (dir, name) = name.rsplit_once('/').unwrap_or(("", &name));
                 let dir = self.tree.find(dir)?;
-                let kind = if pair { Kind::Pair } else { Kind::Queue { ack } };
-                self.make(dir, name.as_bytes(), Attr::new(0o600, caller.uid, caller.gid), kind, fx).map(drop)
+                self.make(dir, name.as_bytes(), Attr::new(0o600, caller.uid, caller.gid), spec, fx).map(drop)
             }
             Verb::Remove(name) => {
                 let file = self.tree.find(&name)?;
@@ -51,18 +51,18 @@ impl Server {
     }
 
     pub(super) fn hang_up(&mut self, file: File, fx: &mut Effects) -> Answered<()> {
-        let mut done: Vec<Done> = Vec::new();
-        let channel = self.tree.channel_mut(file.node)?;
-        if channel.kind() != Kind::Pair {
-            // Anybody may come to a queue at any time: there is no conversation to end.
-            return Err(Errno::INVAL);
+        let talks = match &self.tree.node(file.node)?.body {
+            Body::Service(service) => !service.connections.is_empty(),
+            Body::Channel(channel) if channel.kind() == Kind::Pair => channel.is_held(),
+            // Anybody may come to a queue or a topic at any time: there is no conversation to end.
+            _ => return Err(Errno::INVAL),
+        };
+        // If nobody talks, whoever comes next should be able to.
+        if talks {
+            self.report(Event { event: "hungup", ..Event::default() }, File::of(file.node), fx);
+            self.hang_up_channel(file.node, Reason::HungUp, fx);
+            self.end_service(file.node, Reason::HungUp, false, fx);
         }
-        if !channel.is_held() {
-            return Ok(()); // nobody talks, and whoever comes next should be able to
-        }
-        channel.hang_up(Reason::HungUp, &mut done);
-        self.report(Event { event: "hungup", ..Event::default() }, file.node, None, fx);
-        self.finish(file.node, done, fx);
         Ok(())
     }
 }

@@ -13,15 +13,21 @@ use crate::channel::{Done, Handle, Kind};
 use crate::events::Event;
 use crate::message::Message;
 use crate::ticket::{Answer, Effects, Watcher};
-use crate::tree::{File, NodeId, Part, shrink};
+use crate::timer;
+use crate::tree::{Body, File, NodeId, Part, shrink};
 use crate::view::{Unsent, View};
 
 /// A descriptor of a peer, and so the holder of an end.
 #[derive(Debug)]
 pub(super) struct Peer {
+    /// What was opened.
+    pub file: File,
+    /// The channel: of a service the connection, of a topic the reader's copies, of a timer its ticks.
     pub node: NodeId,
-    /// Which end of a pair.
+    /// Which end of it.
     pub end: Option<usize>,
+    /// An end of `accept` has no client, and therefore no channel, before its first use.
+    pub bound: bool,
     pub flags: Flags,
     pub view: View,
     pub holder: Arc<Holder>,
@@ -59,14 +65,26 @@ pub(super) struct Watch {
 }
 
 impl Peer {
-    /// The file that is open.
-    pub fn file(&self) -> File {
-        let part = match self.end {
-            None => Part::Own,
-            Some(0) => Part::A,
-            Some(_) => Part::B,
-        };
-        File { node: self.node, part }
+    /// A descriptor of `file` that `holder` has, at `end` of the channel `node`.
+    pub fn new(file: File, node: NodeId, view: View, flags: Flags, holder: Arc<Holder>, uid: u32) -> Peer {
+        Peer {
+            file,
+            node,
+            end: file.part.end(),
+            bound: true,
+            flags,
+            view,
+            holder,
+            uid,
+            since: SystemTime::now(),
+            parked: 0,
+            held: None,
+            unsent: Unsent::default(),
+            had_whole: false,
+            watch: None,
+            interrupted: false,
+            closed: false,
+        }
     }
 
     /// Whether it holds a message.
@@ -109,6 +127,15 @@ impl Peer {
         self.parked = 0;
     }
 
+    /// `watcher` is to be woken for `interest`. Several may poll one descriptor, each for something else; they are all woken
+    /// under one id. Returns whether nobody did before.
+    pub fn watch_for(&mut self, watcher: Watcher, interest: u32) -> bool {
+        let before = self.watch.take();
+        let interest = interest | before.as_ref().map_or(0, |watch| watch.interest);
+        self.watch = Some(Watch { watcher, interest });
+        before.is_none()
+    }
+
     /// Reads on from the message in hand.
     pub fn read_on(&mut self, size: usize) -> Option<Answer> {
         let held = self.held.as_mut().filter(|held| held.seen < held.text.len())?;
@@ -119,7 +146,7 @@ impl Peer {
 }
 
 impl Server {
-    /// Opens a queue, or takes an end of a pair.
+    /// Opens a queue, a topic or a timer, or takes an end of a pair or a service.
     pub(super) fn open_peer(
         &mut self,
         file: File,
@@ -129,46 +156,46 @@ impl Server {
         fx: &mut Effects,
     ) -> Answered<Opened> {
         let holder = self.holder(caller.tid)?;
-        let end = file.part.end();
-        if let Err(errno) = self.take_end(file) {
-            self.release_holder(holder);
-            return Err(errno);
-        }
-        let event = Event { event: "opened", pid: Some(holder.pid()), uid: Some(caller.uid), ..Event::default() };
-        let peer = Peer {
-            node: file.node,
-            end,
-            flags,
-            view,
-            holder,
-            uid: caller.uid,
-            since: SystemTime::now(),
-            parked: 0,
-            held: None,
-            unsent: Unsent::default(),
-            had_whole: false,
-            watch: None,
-            interrupted: false,
-            closed: false,
+        let node = match self.take_place(file, flags, &holder, caller) {
+            Ok(node) => node,
+            Err(errno) => {
+                self.release_holder(holder);
+                return Err(errno);
+            }
         };
+        let event = Event { event: "opened", pid: Some(holder.pid()), uid: Some(caller.uid), ..Event::default() };
+        let mut peer = Peer::new(file, node, view, flags, holder, caller.uid);
+        peer.bound = self.tree.channel(node).is_ok();
         let access = peer.access();
         // The kernel tells of a close only where asked to. It takes the inode's lock for it, which a blocked write of
         // the same descriptor holds; so only those who cannot write are asked. They are the ones who can die on a
         // message without having anything else to lose.
         let flush = flags.read && !flags.write;
         let handle = self.open.insert(Open::Peer(Box::new(peer)));
-        self.report(Event { access: Some(access), ..event }, file.node, end, fx);
+        self.report(Event { access: Some(access), ..event }, file, fx);
+        if file.part == Part::A && node != file.node {
+            self.offer(file.node, node, fx);
+        }
         Ok(Opened { handle, stream: true, flush })
     }
 
-    /// One more descriptor is of `file`.
-    fn take_end(&mut self, file: File) -> Answered<()> {
-        let channel = self.tree.channel_mut(file.node)?;
-        if let Some(end) = file.part.end() {
-            channel.take(end)?;
+    /// One more descriptor is of `file`. Returns where its messages come from and go to.
+    fn take_place(&mut self, file: File, flags: Flags, holder: &Holder, caller: Caller) -> Answered<NodeId> {
+        if let Some(period) = timer::period(file.node) {
+            return self.begin_ticks(period, flags);
         }
-        channel.opens += 1;
-        Ok(())
+        match &self.tree.node(file.node)?.body {
+            Body::Service(_) => self.come_to_service(file, holder, caller),
+            Body::Topic(_) if flags.read => self.subscribe(file.node, flags),
+            _ => {
+                let channel = self.tree.channel_mut(file.node)?;
+                if let Some(end) = file.part.end() {
+                    channel.take(end)?;
+                }
+                channel.opens += 1;
+                Ok(file.node)
+            }
+        }
     }
 
     /// The process of a thread; one pidfd serves all descriptors of a process.
@@ -195,7 +222,7 @@ impl Server {
         Ok(holder)
     }
 
-    fn release_holder(&mut self, holder: Arc<Holder>) {
+    pub(super) fn release_holder(&mut self, holder: Arc<Holder>) {
         // Two are left: this one and the one in the table.
         if Arc::strong_count(&holder) <= 2
             && self.holders.get(&holder.pid()).is_some_and(|kept| Arc::ptr_eq(kept, &holder))
@@ -212,16 +239,16 @@ impl Server {
         }
     }
 
-    /// The holder is gone. What it had not sent is sent, if it was not killed; what it held is settled; its end of a
-    /// pair is left.
-    pub(super) fn clunk_peer(&mut self, handle: Handle, fx: &mut Effects) {
+    /// The holder is gone, for `known` if that is known. What it had not sent is sent, if it was not killed; what it held is
+    /// settled; its end is left.
+    pub(super) fn clunk_peer(&mut self, handle: Handle, known: Option<Reason>, fx: &mut Effects) {
         self.cancel_all_of(handle, fx);
         let Some(Open::Peer(mut peer)) = self.open.try_remove(handle) else { return };
         let (node, end) = (peer.node, peer.end);
         // Asking costs more than the rest of a close. Of a writer that leaves nothing behind nobody wants to know.
         let idle_writer = !peer.flags.read && peer.unsent.is_empty() && !peer.interrupted;
         let asked = end.is_some() || !idle_writer || !self.event_readers.is_empty();
-        let reason = if asked { peer.ending() } else { Reason::Closed };
+        let reason = known.unwrap_or_else(|| if asked { peer.ending() } else { Reason::Closed });
         let mut done = Vec::new();
         if let Ok(channel) = self.tree.channel_mut(node) {
             channel.opens -= 1;
@@ -236,8 +263,11 @@ impl Server {
         self.finish(node, done, fx);
         let event = if reason.is_loss() { "lost" } else { "closed" };
         let (pid, uid) = (Some(peer.holder.pid()), Some(peer.uid));
-        self.report(Event { event, pid, uid, reason: Some(reason.to_string()), ..Event::default() }, node, end, fx);
+        self.report(Event { event, pid, uid, reason: Some(reason.to_string()), ..Event::default() }, peer.file, fx);
         self.release_holder(peer.holder);
+        if node != peer.file.node || !peer.bound {
+            self.leave_service(handle, peer.file, node);
+        }
         self.forget_if_unused(node, fx);
     }
 
@@ -250,7 +280,7 @@ impl Server {
         };
         if unsendable {
             let event = Event { event: "dropped", reason: Some(format!("unsent, {reason}")), ..Event::default() };
-            self.report(Event { pid: Some(peer.holder.pid()), ..event }, peer.node, peer.end, fx);
+            self.report(Event { pid: Some(peer.holder.pid()), ..event }, peer.file, fx);
         }
     }
 
@@ -265,18 +295,18 @@ impl Server {
                 lane.give_back(delivery, reason, done);
                 "redelivered"
             }
-            Kind::Pair if reason.is_death() => {
+            kind if kind.is_private() && reason.is_death() => {
                 lane.discard(delivery, reason);
                 "dropped"
             }
-            Kind::Queue { .. } | Kind::Pair => {
+            _ => {
                 lane.acknowledge(delivery);
                 return;
             }
         };
         let pid = Some(peer.holder.pid());
         let reason = Some(reason.to_string());
-        self.report(Event { event, pid, reason, ..Event::default() }, peer.node, peer.end, fx);
+        self.report(Event { event, pid, reason, ..Event::default() }, peer.file, fx);
     }
 
     /// A kernel releases a file only when nothing waits on it; other doors may not be so kind.

@@ -1,7 +1,5 @@
 //! Polling a peer: what is ready now, and who is to be woken when something becomes so.
 
-use super::peer::Watch;
-use super::write::would_wait;
 use super::{Answered, Server, ready};
 use crate::channel::Handle;
 use crate::ticket::{Effects, Watcher};
@@ -9,18 +7,24 @@ use crate::tree::NodeId;
 use crate::view::View;
 
 impl Server {
-    pub(super) fn poll_peer(&mut self, handle: Handle, interest: u32, watch: Option<Watcher>) -> Answered<u32> {
+    pub(super) fn poll_peer(
+        &mut self,
+        handle: Handle,
+        interest: u32,
+        watch: Option<Watcher>,
+        fx: &mut Effects,
+    ) -> Answered<u32> {
+        if !self.peer(handle)?.bound && !self.bind_next(handle, fx) {
+            return self.poll_unbound(handle, interest, watch);
+        }
+        let node = self.peer(handle)?.node;
+        self.make_tick(node, fx);
         let now = self.readiness(handle)?;
-        let peer = self.peer(handle)?;
         let Some(watcher) = watch else { return Ok(now) };
-        // Several may poll one descriptor, each for something else; they are all woken under one id.
-        let before = peer.watch.take();
-        let interest = interest | before.as_ref().map_or(0, |watch| watch.interest);
-        peer.watch = Some(Watch { watcher, interest });
-        let node = peer.node;
-        if before.is_none() {
+        if self.peer(handle)?.watch_for(watcher, interest) {
             self.tree.channel_mut(node)?.watchers.push(handle);
         }
+        self.expect_tick(node);
         Ok(now)
     }
 
@@ -29,13 +33,14 @@ impl Server {
         let (node, end, flags) = (peer.node, peer.end, peer.flags);
         let in_hand = peer.had_whole || peer.has_rest();
         let begun = peer.view == View::Whole && !peer.unsent.is_empty();
-        let (incoming, outgoing) = self.tree.channel_mut(node)?.view_of(end);
+        let waits = self.would_wait(node, end, flags.sync);
+        let (incoming, _) = self.tree.channel(node)?.view_of(end);
         let mut now = 0;
         if flags.read && (in_hand || incoming.is_readable()) {
             now |= ready::IN;
         }
         // With O_SYNC a write waits for a reader; one that adds to a whole that has begun waits for nothing.
-        if flags.write && (begun || !would_wait(outgoing, flags.sync)) {
+        if flags.write && (begun || !waits) {
             now |= ready::OUT;
         }
         if let Some(reason) = incoming.ended() {

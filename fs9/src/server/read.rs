@@ -22,6 +22,14 @@ impl Server {
         ticket: Ticket,
         fx: &mut Effects,
     ) {
+        match self.peer(handle) {
+            Ok(Peer { bound: false, .. }) => return self.read_unbound(handle, size, nonblocking, ticket, fx),
+            Ok(Peer { node, .. }) => {
+                let node = *node;
+                self.make_tick(node, fx);
+            }
+            Err(errno) => return fx.fail(ticket, errno),
+        }
         match self.begin_read(handle, size, nonblocking) {
             Ok(Some(answer)) => fx.answer(ticket, answer),
             Err(errno) => fx.fail(ticket, errno),
@@ -60,6 +68,7 @@ impl Server {
         let place = channel.incoming(end).read(waiter, &mut done);
         if done.is_empty() {
             self.park(id, handle, Wait::Read(place), fx);
+            self.expect_tick(node);
         }
         self.finish(node, done, fx);
     }

@@ -12,7 +12,10 @@ mod poll;
 mod queue;
 mod random;
 mod script;
+mod service;
 mod stop;
+mod timer;
+mod topic;
 mod views;
 
 use script::*;

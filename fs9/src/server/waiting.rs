@@ -29,6 +29,8 @@ pub(super) enum Wait {
     Write(Place),
     /// An event.
     Event,
+    /// A client.
+    Client,
 }
 
 impl Wait {
@@ -37,6 +39,7 @@ impl Wait {
         match self {
             Wait::Read(_) | Wait::Event => "read",
             Wait::Write(_) => "write",
+            Wait::Client => "accept",
         }
     }
 }
@@ -82,9 +85,16 @@ impl Server {
         Some(parked)
     }
 
+    /// Answers what a lane has decided, and what that makes possible elsewhere; then whoever polls is woken.
+    pub(super) fn finish(&mut self, node: NodeId, done: Vec<Done>, fx: &mut Effects) {
+        self.complete_all(node, done, fx);
+        self.pass_on(node, fx);
+        self.wake_watchers(node, fx);
+    }
+
     /// Answers what a lane has decided. What that makes possible (the next line of a write) is done too, until nothing more
-    /// comes of it; then whoever polls is woken.
-    pub(super) fn finish(&mut self, node: NodeId, mut done: Vec<Done>, fx: &mut Effects) {
+    /// comes of it.
+    pub(super) fn complete_all(&mut self, node: NodeId, mut done: Vec<Done>, fx: &mut Effects) {
         let mut more = Vec::new();
         loop {
             for completion in done.drain(..) {
@@ -95,7 +105,6 @@ impl Server {
             }
             std::mem::swap(&mut done, &mut more);
         }
-        self.wake_watchers(node, fx);
         if done.capacity() <= 64 {
             self.spare = done;
         }
@@ -137,19 +146,24 @@ impl Server {
     }
 
     fn touch(&mut self, node: NodeId, set: impl FnOnce(&mut Attr, SystemTime)) {
-        if let Ok(node) = self.tree.node_mut(node) {
+        // A connection is not seen, but the service is.
+        let seen = self.tree.node(node).map_or(node, |own| if own.name.is_empty() { own.parent } else { node });
+        if let Ok(node) = self.tree.node_mut(seen) {
             set(&mut node.attr, SystemTime::now());
         }
     }
 
-    /// The parked request `id` leaves the line and fails with `errno`; lines of it that were sent are written.
-    pub(super) fn cancel(&mut self, id: u64, errno: Errno, fx: &mut Effects) {
+    /// Request `id` leaves the line, if it is in one, and fails with `errno`; lines of it that were sent are written.
+    pub fn cancel(&mut self, id: u64, errno: Errno, fx: &mut Effects) {
         let Some(Parked { handle, wait, .. }) = self.unpark(id) else { return };
         if wait == Wait::Event {
             if let Some(index) = self.event_waiters.iter().position(|waiter| waiter.ticket.id() == id) {
                 self.event_waiters.remove(index).into_iter().for_each(|waiter| fx.fail(waiter.ticket, errno));
             }
             return;
+        }
+        if wait == Wait::Client {
+            return self.leave_line(handle, id).into_iter().for_each(|ticket| fx.fail(ticket, errno));
         }
         let Ok(Peer { node, end, interrupted, .. }) = self.peer(handle) else { return };
         *interrupted = true;
@@ -159,7 +173,7 @@ impl Server {
         let waiter = match wait {
             Wait::Read(place) => channel.incoming(end).cancel(place, &mut done),
             Wait::Write(place) => channel.outgoing(end).cancel(place, &mut done),
-            Wait::Event => None,
+            Wait::Event | Wait::Client => None,
         };
         waiter.into_iter().for_each(|waiter| refuse(waiter, errno, fx));
         self.finish(node, done, fx);

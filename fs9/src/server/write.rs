@@ -6,9 +6,9 @@ use rustix::io::Errno;
 use super::peer::Peer;
 use super::waiting::Wait;
 use super::{Data, Flags, Server};
-use crate::channel::{Done, Handle, Kind, MountLane, Remaining, Waiter, Wish};
+use crate::channel::{Done, Handle, Kind, Remaining, Waiter, Wish};
 use crate::ticket::{Answer, Effects, Ticket};
-use crate::tree::NodeId;
+use crate::tree::{Body, NodeId};
 use crate::view::View;
 
 /// A write on its way to a lane.
@@ -38,6 +38,7 @@ impl Server {
     ) {
         let limit = self.limits.message;
         let (node, end, view) = match self.peer(handle) {
+            Ok(peer) if !peer.bound => return self.write_unbound(handle, data, flags, ticket, fx),
             Ok(peer) if peer.flags.write => (peer.node, peer.end, peer.view),
             _ => return fx.fail(ticket, Errno::BADF),
         };
@@ -46,6 +47,8 @@ impl Server {
             return fx.fail(ticket, Errno::MSGSIZE);
         }
         self.settle_by_write(handle, node);
+        // What a writer of a topic sends stays with it until all readers have room.
+        let flags = Flags { sync: flags.sync || self.is_topic(node), ..flags };
         let write = Write { handle, node, end, data, flags, ticket };
         match view {
             View::Plain => self.write_message(write, fx),
@@ -66,9 +69,7 @@ impl Server {
     fn write_message(&mut self, write: Write<'_>, fx: &mut Effects) {
         let until = write.until();
         let Write { handle, node, end, data, flags, ticket } = write;
-        let Ok(channel) = self.tree.channel_mut(node) else { return fx.fail(ticket, Errno::STALE) };
-        let lane = channel.outgoing(end);
-        if flags.nonblocking && would_wait(lane, flags.sync) {
+        if flags.nonblocking && self.would_wait(node, end, flags.sync) {
             return fx.fail(ticket, Errno::AGAIN);
         }
         let len = data.bytes().len();
@@ -76,6 +77,8 @@ impl Server {
             Ok(message) => message,
             Err(errno) => return fx.fail(ticket, errno),
         };
+        let Ok(channel) = self.tree.channel_mut(node) else { return fx.fail(ticket, Errno::STALE) };
+        let lane = channel.outgoing(end);
         let id = ticket.id();
         let mut done = std::mem::take(&mut self.spare);
         let place = lane.write(Waiter { handle, end, ticket, wish: Wish::Write(len) }, message, until, &mut done);
@@ -136,8 +139,7 @@ impl Server {
         let until = write.until();
         let Write { handle, node, end, data, flags, ticket } = write;
         let (limit, store) = (self.limits.message, self.store.clone());
-        let Ok(channel) = self.tree.channel_mut(node) else { return fx.fail(ticket, Errno::STALE) };
-        if flags.nonblocking && would_wait(channel.outgoing(end), flags.sync) {
+        if flags.nonblocking && self.would_wait(node, end, flags.sync) {
             return fx.fail(ticket, Errno::AGAIN);
         }
         let lines = data.message(&store).and_then(|data| self.peer(handle)?.unsent.lines(data, limit, &store));
@@ -165,11 +167,11 @@ impl Server {
         };
         let Ok(Peer { node, end, .. }) = self.peer(handle) else { return };
         let (node, end) = (*node, *end);
-        let Ok(channel) = self.tree.channel_mut(node) else { return };
-        let lane = channel.outgoing(end);
-        if rest.done > 0 && rest.nonblocking && would_wait(lane, rest.until == Until::Taken) {
+        if rest.done > 0 && rest.nonblocking && self.would_wait(node, end, rest.until == Until::Taken) {
             return fx.answer(ticket, Answer::Written(rest.done));
         }
+        let Ok(channel) = self.tree.channel_mut(node) else { return };
+        let lane = channel.outgoing(end);
         let (id, until) = (ticket.id(), rest.until);
         rest.next = next;
         let before = done.len();
@@ -185,11 +187,21 @@ impl Server {
         let kept = tail.is_empty() || self.peer(handle).is_ok_and(|peer| peer.unsent.push(tail, limit, &store).is_ok());
         fx.answer(ticket, Answer::Written(if kept { rest.lines.total() } else { rest.done }));
     }
-}
 
-/// Whether a write would wait: for the slot, or with O_SYNC for a reader.
-pub(super) fn would_wait(lane: &MountLane, sync: bool) -> bool {
-    !lane.is_writable() || (sync && !lane.is_broken() && !lane.has_reader())
+    fn is_topic(&self, node: NodeId) -> bool {
+        self.tree.channel(node).is_ok_and(|channel| channel.kind() == Kind::Topic)
+    }
+
+    /// Whether a write would wait: for the slot, with O_SYNC for a reader, at a topic for the room of every reader.
+    pub(super) fn would_wait(&self, node: NodeId, end: Option<usize>, sync: bool) -> bool {
+        let Ok(node) = self.tree.node(node) else { return false };
+        let Some((_, lane)) = node.body.channel().map(|channel| channel.view_of(end)) else { return false };
+        let has_taker = match &node.body {
+            Body::Topic(topic) => topic.full.is_empty(),
+            _ => !sync || lane.has_reader(),
+        };
+        !lane.is_writable() || (!has_taker && !lane.is_broken())
+    }
 }
 
 /// A writer's answer when it has to leave the line: `errno`, or the bytes of those lines that were sent.

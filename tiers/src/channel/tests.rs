@@ -219,3 +219,45 @@ fn a_long_line_returns_its_memory() {
     lane.write(0, "a", Until::Placed, &mut out);
     assert!(lane.readers.capacity() <= 16);
 }
+
+#[test]
+fn the_newest_takes_the_place_of_one_that_was_not_taken() {
+    let mut s = Script::default();
+    let mut out = Out::new();
+    assert_eq!(s.lane.overtake("old", &mut out), None);
+    assert_eq!(s.lane.overtake("new", &mut out), None);
+    assert_eq!(s.lines(out), [""; 0]);
+    assert_eq!(s.read("r").1, ["r has new"]);
+    let ledger = s.lane.ledger();
+    assert_eq!((ledger.sent, ledger.missed, ledger.held), (2, 1, 1));
+    assert_eq!(ledger.dropped().collect::<Vec<_>>(), [("missed", 1)]);
+    let mut out = Out::new();
+    s.lane.close(Reason::Closed, &mut out);
+    assert_eq!(s.lane.overtake("late", &mut out), Some("late"));
+}
+
+#[test]
+fn who_passes_messages_on_takes_them_from_writers_in_line() {
+    let mut s = Script::default();
+    assert_eq!(s.write("w1", "one", Until::Taken).1, [""; 0]);
+    assert_eq!(s.write("w2", "two", Until::Taken).1, [""; 0]);
+    let mut out = Out::new();
+    assert_eq!(s.lane.pop(&mut out), Some("one"));
+    assert_eq!(s.lines(out), ["w1 sent"]);
+    let mut out = Out::new();
+    assert_eq!((s.lane.pop(&mut out), s.lane.pop(&mut out)), (Some("two"), None));
+    assert_eq!(s.lines(out), ["w2 sent"]);
+    assert_eq!(s.lane.ledger().received, 2);
+}
+
+#[test]
+fn accounts_of_several_lanes_are_one_account() {
+    let mut s = Script::default();
+    s.write("w", "one", Until::Placed);
+    let mut total = s.lane.ledger();
+    total.add(&s.lane.ledger());
+    assert_eq!((total.sent, total.slot, total.balances()), (2, 2, true));
+    total.close(Reason::Removed);
+    assert_eq!((total.slot, total.balances()), (0, true));
+    assert_eq!(total.dropped().collect::<Vec<_>>(), [("removed", 2)]);
+}

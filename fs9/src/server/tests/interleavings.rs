@@ -231,7 +231,19 @@ fn a_killed_reader_another_reader_and_a_writer_in_any_order() {
         s.settled();
         let server = s.server.lock().unwrap();
         let channels = server.tree.channels();
-        let ledger = channels.iter().find(|(name, ..)| name == "q").unwrap().3.lanes().next().unwrap().1.ledger();
+        let ledger = channels
+            .iter()
+            .find(|(name, ..)| name == "q")
+            .unwrap()
+            .2
+            .body
+            .channel()
+            .unwrap()
+            .lanes()
+            .next()
+            .unwrap()
+            .1
+            .ledger();
         assert_eq!((ledger.received, ledger.redelivered), (2, u64::from(gave_back)));
     });
     drop(killed);
@@ -281,7 +293,7 @@ fn a_poller_misses_no_message() {
         let (r, w) = (s.open("q", 0), s.open("q", 0));
         let poll = s.also(move |s| {
             let watcher = Watcher::new(s.door.clone(), 70);
-            let now = s.turn(|server, _| server.poll(r, IN, Some(watcher)).unwrap());
+            let now = s.turn(|server, fx| server.poll(r, IN, Some(watcher), fx).unwrap());
             if now & IN != 0 {
                 s.door.said().push((71, "was ready".into()));
             }

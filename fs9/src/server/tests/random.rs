@@ -133,7 +133,7 @@ impl Run {
                 if let Some((handle, _)) = self.any() {
                     let watch = self.dice.chance(60).then(|| Watcher::new(self.s.door.clone(), handle as u64));
                     let interest = self.dice.one(&[IN, OUT, PRI]);
-                    self.s.server.poll(handle, interest, watch).unwrap();
+                    self.s.server.poll(handle, interest, watch, &mut self.s.fx).unwrap();
                 }
             }
             94..96 => {

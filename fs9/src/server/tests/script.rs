@@ -6,8 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
+use std::time::Instant;
+
 use super::*;
 use crate::ticket::Door;
+use crate::tree::NodeId;
 
 /// A door that writes down what it is told.
 #[derive(Debug, Default)]
@@ -92,6 +95,7 @@ pub(super) struct Script {
     pub(super) server: Server,
     pub(super) store: Arc<Store>,
     pub(super) door: Arc<Recorder>,
+    pub(super) host: Arc<Calls>,
     pub(super) fx: Effects,
     pub(super) open: Vec<Handle>,
     pub(super) asked_to_stop: bool,
@@ -104,9 +108,10 @@ impl Script {
 
     pub(super) fn with(limits: Limits) -> Script {
         let store = Store::new(limits.bytes, 64);
-        let server = Server::new(limits, store.clone(), 0, 0);
+        let host = Arc::<Calls>::default();
+        let server = Server::new(limits, store.clone(), host.clone(), 0, 0);
         let (door, fx) = (Arc::default(), Effects::default());
-        Script { server, store, door, fx, open: Vec::new(), asked_to_stop: false }
+        Script { server, store, door, host, fx, open: Vec::new(), asked_to_stop: false }
     }
 
     /// With a queue `q` and a pair `p`.
@@ -197,15 +202,15 @@ impl Script {
     }
 
     pub(super) fn poll(&mut self, handle: Handle, interest: u32, watch: Option<u64>) -> u32 {
-        self.server.poll(handle, interest, watch.map(|id| Watcher::new(self.door.clone(), id))).unwrap()
-            & (PRI | ready::ERR | ready::HUP)
+        let watch = watch.map(|id| Watcher::new(self.door.clone(), id));
+        self.server.poll(handle, interest, watch, &mut self.fx).unwrap() & (PRI | ready::ERR | ready::HUP)
     }
 
     /// Figures of the lane that `end` writes (0 for a queue): sent, received, redelivered, slot, held.
     pub(super) fn ledger(&self, path: &str, lane: usize) -> [u64; 5] {
         let channels = self.server.tree.channels();
-        let (.., channel) = channels.into_iter().find(|(name, ..)| name == path).unwrap();
-        let ledger = channel.lanes().nth(lane).unwrap().1.ledger();
+        let (.., node) = channels.into_iter().find(|(name, ..)| name == path).unwrap();
+        let ledger = node.body.channel().unwrap().lanes().nth(lane).unwrap().1.ledger();
         [ledger.sent, ledger.received, ledger.redelivered, ledger.slot, ledger.held]
     }
 
@@ -229,10 +234,12 @@ pub(super) const IN: u32 = 0x1;
 pub(super) const OUT: u32 = 0x4;
 pub(super) const NOTHING: [&str; 0] = [];
 
+/// Every account, also of a service and a topic as a whole.
 pub(super) fn balanced(server: &Server) {
-    for (name, _, _, channel) in server.tree.channels() {
-        for (_, lane) in channel.lanes() {
-            assert!(lane.ledger().balances(), "{name}: {:?}", lane.ledger());
+    for channel in server.status(Caller::default()).channels {
+        for lane in channel.lanes {
+            let dropped: u64 = lane.dropped.values().sum();
+            assert_eq!(lane.sent, lane.received + dropped + lane.slot + lane.held, "{}: {lane:?}", channel.name);
         }
     }
 }
@@ -241,8 +248,27 @@ pub(super) fn balanced(server: &Server) {
 pub(super) fn nothing_is_left(server: &Server) {
     assert!(server.open.is_empty() && server.parked.is_empty() && server.holders.is_empty());
     assert!(server.event_waiters.is_empty() && server.event_readers.is_empty());
-    for (_, _, _, channel) in server.tree.channels() {
+    assert_eq!((server.timers.next(), server.tree.unlisted()), (None, 0));
+    for (.., node) in server.tree.channels() {
+        let Some(channel) = node.body.channel() else { continue };
         assert_eq!((channel.opens, channel.watchers.len()), (0, 0));
         assert!(channel.lanes().all(|(_, lane)| lane.waiting() == (0, 0)));
+    }
+}
+
+/// A host that writes down what it is asked.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    pub(super) alarms: Mutex<Vec<Instant>>,
+    pub(super) engaged: Mutex<Vec<NodeId>>,
+}
+
+impl Host for Calls {
+    fn alarm(&self, at: Instant) {
+        self.alarms.lock().unwrap().push(at);
+    }
+
+    fn engage(&self, service: NodeId) {
+        self.engaged.lock().unwrap().push(service);
     }
 }

@@ -1,0 +1,112 @@
+//! The one thread that does for a server what cannot be done while it is locked: it watches the clock, and starts programs.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::host::Host;
+use crate::tree::NodeId;
+
+/// What is to be done. Shared by the server, which asks, and the thread that does it.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    asked: Mutex<Asked>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    alarm: Option<Instant>,
+    engaged: Vec<NodeId>,
+    over: bool,
+}
+
+/// What the thread is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Tell the server that it is time.
+    Tick,
+    /// Start a process for a service.
+    Start(NodeId),
+    /// End.
+    End,
+}
+
+impl Keeper {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask(&self, change: impl FnOnce(&mut Asked)) {
+        change(&mut self.asked());
+        self.changed.notify_one();
+    }
+
+    /// Waits for something to do.
+    pub fn next(&self) -> Task {
+        let mut asked = self.asked();
+        loop {
+            if asked.over {
+                return Task::End;
+            }
+            if let Some(service) = asked.engaged.pop() {
+                return Task::Start(service);
+            }
+            let now = Instant::now();
+            if asked.alarm.take_if(|alarm| *alarm <= now).is_some() {
+                return Task::Tick;
+            }
+            asked = match asked.alarm {
+                Some(alarm) => {
+                    let (asked, _) =
+                        self.changed.wait_timeout(asked, alarm - now).unwrap_or_else(PoisonError::into_inner);
+                    asked
+                }
+                None => self.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// There is nothing to do any more.
+    pub fn end(&self) {
+        self.ask(|asked| asked.over = true);
+    }
+}
+
+impl Host for Keeper {
+    fn alarm(&self, at: Instant) {
+        self.ask(|asked| asked.alarm = Some(asked.alarm.map_or(at, |alarm| alarm.min(at))));
+    }
+
+    fn engage(&self, service: NodeId) {
+        self.ask(|asked| asked.engaged.push(service));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_to_be_done() {
+        let keeper = Keeper::default();
+        let now = Instant::now();
+        keeper.alarm(now + Duration::from_secs(3600));
+        keeper.alarm(now);
+        keeper.engage(7);
+        assert_eq!((keeper.next(), keeper.next()), (Task::Start(7), Task::Tick));
+        keeper.end();
+        assert_eq!(keeper.next(), Task::End);
+    }
+
+    #[test]
+    fn it_waits_for_what_is_asked_later() {
+        let keeper = Keeper::default();
+        std::thread::scope(|threads| {
+            let next = threads.spawn(|| keeper.next());
+            keeper.alarm(Instant::now() + Duration::from_millis(1));
+            assert_eq!(next.join().expect("a task"), Task::Tick);
+        });
+    }
+}

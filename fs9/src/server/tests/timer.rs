@@ -1,0 +1,41 @@
+//! Timers tick for whoever waits.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+#[test]
+fn a_tick_comes_when_its_time_has_come() {
+    let mut s = Script::new();
+    let r = s.open("timer/1ms", "r");
+    assert_eq!(s.try_open("timer/1ms", "rw", 0), Err(Errno::ACCESS));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2) {}
+    let first = s.read(r, 1);
+    assert!(first[0].starts_with("1 has \""), "more than one period has passed: {first:?}");
+    s.done();
+}
+
+#[test]
+fn who_waits_is_woken_by_the_alarm() {
+    let mut s = Script::new();
+    let r = s.open("timer/2s", "r");
+    assert_eq!(s.read_some(r, 1, 100, true), ["1 EAGAIN"]);
+    assert!(s.host.alarms.lock().unwrap().is_empty(), "nobody waits");
+    assert_eq!(s.read(r, 2), NOTHING);
+    let alarms = s.host.alarms.lock().unwrap().clone();
+    assert!(alarms.len() == 1 && alarms[0] > Instant::now());
+    s.server.tick(&mut s.fx);
+    assert_eq!(s.said(), NOTHING, "it is not time");
+    assert_eq!(s.interrupt(2), ["2 EINTR"]);
+    s.done();
+}
+
+#[test]
+fn what_is_no_duration_is_no_timer() {
+    let s = Script::new();
+    let (dir, ..) = s.find("timer");
+    for name in ["0ms", "soon", "1us", "1s:line"] {
+        assert_eq!(s.server.walk(dir, name.as_bytes()).err(), Some(Errno::NOENT), "{name}");
+    }
+}

@@ -1,0 +1,59 @@
+//! Timers tick.
+
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::{Answered, Flags, Server};
+use crate::channel::{Channel, Kind};
+use crate::ticket::Effects;
+use crate::tree::{Attr, NodeId, TIMERS};
+
+impl Server {
+    /// A new reader of a timer. Returns the channel of its ticks.
+    ///
+    /// # Errors
+    /// EACCES for one that writes.
+    pub(super) fn begin_ticks(&mut self, period: Duration, flags: Flags) -> Answered<NodeId> {
+        if flags.write {
+            return Err(Errno::ACCESS);
+        }
+        let Attr { uid, gid, .. } = self.tree.node(TIMERS)?.attr;
+        let mut ticks = Channel::new(Kind::Ticks);
+        ticks.opens = 1;
+        let node = self.tree.make_unlisted(TIMERS, Attr::new(0, uid, gid), ticks);
+        self.timers.begin(node, period, Instant::now());
+        Ok(node)
+    }
+
+    /// Somebody asks for a tick. If the period is over there is one; it takes the place of one that was not read.
+    pub(super) fn make_tick(&mut self, node: NodeId, fx: &mut Effects) {
+        let Some(passed) = self.timers.make(node, Instant::now()) else { return };
+        let message = self.store.copy(format!("{passed}\n").as_bytes());
+        let (Some(message), Ok(channel)) = (message, self.tree.channel_mut(node)) else { return };
+        let mut done = Vec::new();
+        channel.outgoing(None).overtake(message, &mut done);
+        self.finish(node, done, fx);
+    }
+
+    /// Somebody waits for the next tick.
+    pub(super) fn expect_tick(&mut self, node: NodeId) {
+        if let Some(at) = self.timers.expect(node)
+            && self.timers.next() == Some(at)
+        {
+            self.host.alarm(at);
+        }
+    }
+
+    /// Makes the ticks that are due and waited for. To be called when [`Host::alarm`](crate::host::Host::alarm) said.
+    pub fn tick(&mut self, fx: &mut Effects) {
+        while let Some(node) = self.timers.pop(Instant::now()) {
+            self.make_tick(node, fx);
+            let waits = |channel: &Channel| channel.view_of(None).0.has_reader() || !channel.watchers.is_empty();
+            if self.tree.channel(node).is_ok_and(waits) {
+                self.expect_tick(node);
+            }
+        }
+        self.timers.next().into_iter().for_each(|at| self.host.alarm(at));
+    }
+}
