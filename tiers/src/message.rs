@@ -133,6 +133,10 @@ impl<P: Plain> Visitor<'_> for PodVisitor<P> {
 pub(crate) trait Sink {
     /// Appends `bytes`; false when there is no room for them, and then the message is given up.
     fn extend(&mut self, bytes: &[u8]) -> bool;
+    /// Appends the first `len` of `bytes`, and may spoil what is behind them: a copy of a known length is quicker.
+    fn extend_staged(&mut self, bytes: &[u8; STAGE], len: usize) -> bool {
+        self.extend(&bytes[..len])
+    }
 }
 
 /// Where an encoded message lies. All of it is one message.
@@ -143,6 +147,8 @@ pub(crate) trait Source {
     fn len(&self) -> usize;
     /// Copies `into.len()` bytes out.
     fn read(&self, at: usize, into: &mut [u8]);
+    /// Copies the first [`SMALL`] bytes out, of which those past the end may be anything: a copy of a known length is quicker.
+    fn read_small(&self, into: &mut [u8; SMALL]);
     /// Copies `len` bytes out.
     fn read_vec(&self, at: usize, len: usize) -> Vec<u8>;
 }
@@ -174,7 +180,8 @@ pub(crate) fn encode<T: Message>(message: &T, sink: &mut impl Sink) -> Result<()
     }
     let mut serializer = postcard::Serializer { output: Stage::before(sink) };
     let written = message.serialize(&mut serializer);
-    let mut stage = serializer.output;
+    // Where it is: it is long for something to be moved.
+    let stage = &mut serializer.output;
     // A full sink first: what a `Serialize` makes of the error that it was given is its own affair.
     match (stage.flush(), written) {
         (Err(Full), _) => Err(EncodeError::Full),
@@ -190,9 +197,8 @@ pub(crate) fn decode<T: Message>(source: &impl Source) -> Option<T> {
         *message = payload(source).map(|range| source.read_vec(range.start, range.len()));
     } else if source.len() <= SMALL {
         let mut bytes = [0; SMALL];
-        let bytes = &mut bytes[..source.len()];
-        source.read(0, bytes);
-        message = parse(bytes);
+        source.read_small(&mut bytes);
+        message = parse(&bytes[..source.len()]);
     } else {
         message = parse(&source.read_vec(0, source.len()));
     }
@@ -200,7 +206,7 @@ pub(crate) fn decode<T: Message>(source: &impl Source) -> Option<T> {
 }
 
 /// The longest message that is decoded on the stack.
-const SMALL: usize = 256;
+pub(crate) const SMALL: usize = 128;
 
 fn parse<T: Message>(bytes: &[u8]) -> Option<T> {
     let (message, rest) = postcard::take_from_bytes(bytes).ok()?;
@@ -251,7 +257,7 @@ pub(crate) fn payload(source: &impl Source) -> Option<Range<usize>> {
 }
 
 /// How many bytes are gathered before they go to a sink.
-const STAGE: usize = 128;
+pub(crate) const STAGE: usize = 128;
 
 /// The sink has no room. Asked again it stays so: a message without its middle must not look complete.
 struct Full;
@@ -272,11 +278,12 @@ impl<'a, S: Sink> Stage<'a, S> {
     fn flush(&mut self) -> Result<(), Full> {
         let len = std::mem::take(&mut self.len);
         if !self.full && len > 0 {
-            self.full = !self.sink.extend(&self.bytes[..len]);
+            self.full = !self.sink.extend_staged(&self.bytes, len);
         }
         if self.full { Err(Full) } else { Ok(()) }
     }
 
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), Full> {
         if bytes.len() > STAGE - self.len {
             self.flush()?;
@@ -304,6 +311,7 @@ impl<S: Sink> Flavor for Stage<'_, S> {
         Ok(())
     }
 
+    #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         self.write(bytes).map_err(|Full| postcard::Error::SerializeBufferFull)
     }

@@ -39,6 +39,12 @@ impl Source for &[u8] {
         into.copy_from_slice(&self[at..][..into.len()]);
     }
 
+    fn read_small(&self, into: &mut [u8; SMALL]) {
+        let len = self.len().min(SMALL);
+        into[..len].copy_from_slice(&self[..len]);
+        into[len..].fill(0xAA);
+    }
+
     fn read_vec(&self, at: usize, len: usize) -> Vec<u8> {
         self[at..][..len].to_vec()
     }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::capability::{Capability, Inner, Refusal};
 use crate::error::{Reason, Unfit};
 use crate::holder::Holder;
-use crate::message::{self, LIMIT, Message, Sink, Source};
+use crate::message::{self, LIMIT, Message, SMALL, STAGE, Sink, Source};
 use crate::parcel::{self, Received};
 use crate::peer::Peer;
 use crate::process::passport::{self, Luggage, Note, Passport};
@@ -200,6 +200,7 @@ impl Link {
     }
 
     /// Sends at a sender's turn.
+    #[inline(never)] // the way of a message between threads is to stay short
     pub fn put<T: Message>(&self, turn: Turn<'_>, message: &T) -> Result<(), Unfit> {
         self.write(&turn, message)?;
         turn.pass(self);
@@ -252,6 +253,7 @@ impl Link {
     }
 
     /// Receives at a receiver's turn; what lies beside the message closes. None: what came was no message of this type.
+    #[inline(never)] // the way of a message between threads is to stay short
     pub fn take<T: Message>(&self, turn: Turn<'_>) -> Option<T> {
         if turn.end().theirs.capabilities.load(Ordering::Relaxed) != 0 {
             return self.take_with(turn).map(|(message, _)| message);
@@ -271,6 +273,7 @@ impl Link {
     }
 
     /// Receives at a receiver's turn. None: what came was no message of this type, or not what was announced.
+    #[inline(never)] // the way of a message without them is to stay short
     pub fn take_with<T: Message>(&self, turn: Turn<'_>) -> Option<(T, Vec<Capability>)> {
         let message = message::decode(&self.lying(&turn)?)?;
         let capabilities = self.beside(&turn)?;
@@ -668,6 +671,16 @@ impl Sink for Room<'_> {
         self.len += if fits { bytes.len() } else { 0 };
         fits
     }
+
+    fn extend_staged(&mut self, bytes: &[u8; STAGE], len: usize) -> bool {
+        let at = self.start + self.len;
+        let is_short = at + STAGE <= layout::LONG;
+        if !is_short || !self.map.write(self.slot + at, bytes) {
+            return self.extend(&bytes[..len]);
+        }
+        self.len += len;
+        true
+    }
 }
 
 /// Bytes of a message in the memory, which are written or read in place. The other process may change them meanwhile.
@@ -734,6 +747,11 @@ impl Source for Lying<'_> {
     fn read(&self, at: usize, into: &mut [u8]) {
         // Within the bounds that were checked when the message was found.
         let _ = self.map.read(self.begin() + at, into);
+    }
+
+    fn read_small(&self, into: &mut [u8; SMALL]) {
+        // An honest end puts no message so near to the end of the memory that there are not so many bytes.
+        let _ = self.map.read(self.begin(), into);
     }
 
     fn read_vec(&self, at: usize, len: usize) -> Vec<u8> {
