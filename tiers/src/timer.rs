@@ -84,6 +84,7 @@ impl<T> Timer<T> {
     }
 
     /// Sleeps until a message is due.
+    #[cold]
     pub fn recv(&self) -> Result<T, RecvError> {
         loop {
             if let Some(message) = self.wait(Deadline::Never)? {
@@ -93,6 +94,7 @@ impl<T> Timer<T> {
     }
 
     /// Sleeps until a message is due. None when the deadline comes first.
+    #[cold]
     pub fn wait(&self, deadline: Deadline) -> Result<Option<T>, RecvError> {
         loop {
             if let Some(message) = self.take()? {

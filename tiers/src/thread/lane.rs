@@ -89,6 +89,7 @@ impl<T> Lane<T> {
     }
 
     /// Receives at a receiver's turn.
+    #[inline(never)] // the way of a message without them is to stay short
     pub fn take_with(&self, turn: Turn<'_>) -> (T, Vec<Capability>) {
         let taken = self.take_out(&turn);
         turn.pass(self);
