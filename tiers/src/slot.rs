@@ -312,10 +312,26 @@ impl<'a> End<'a> {
     /// Waits for a turn until the deadline. None when it has passed.
     #[inline(always)]
     pub fn wait(self, deadline: Deadline) -> Result<Option<Turn<'a>>, Stop> {
-        match self.take_turn() {
-            Some(turn) => Ok(Some(turn)),
-            None => self.wait_long(deadline),
+        if let Some(turn) = self.take_turn() {
+            return Ok(Some(turn));
         }
+        if let Some(turn) = self.give_way(deadline) {
+            return Ok(Some(turn));
+        }
+        self.wait_long(deadline)
+    }
+
+    /// Gives way before anything else where the other side was last seen on this processor: it acts only after that. Not
+    /// always, so that a thread that was moved finds out where it is: asking that is not for every message.
+    #[inline(always)]
+    fn give_way(self, deadline: Deadline) -> Option<Turn<'a>> {
+        const NOT_AT: u32 = 16;
+        let is_elsewhere = self.theirs.processor.load(Ordering::Relaxed) != sync::processor();
+        if is_elsewhere || deadline == Deadline::Now || self.desk.passed().is_multiple_of(NOT_AT) {
+            return None;
+        }
+        sync::give_way();
+        self.take_turn()
     }
 
     #[cold]
