@@ -21,6 +21,7 @@
 //! other did (Dekker's argument).
 #![forbid(unsafe_code)]
 
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -72,8 +73,10 @@ pub(crate) struct Desk {
     role: Role,
     /// Of the marks.
     scope: Scope,
-    /// [`FREE`], [`TAKEN`] or [`WANTED`].
+    /// [`FREE`] or [`TAKEN`].
     turn: AtomicU32,
+    /// Not 0 when somebody waits for the turn. They sleep on this word.
+    wanted: AtomicU32,
     /// Times [`ONE`]; written only by whose turn it is.
     count: AtomicU32,
     /// Not 0 once the other side is known to be gone without having said so.
@@ -83,8 +86,8 @@ pub(crate) struct Desk {
 
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
-/// Taken, and somebody waits for it.
-const WANTED: u32 = 2;
+/// In `wanted`.
+const WANTED: u32 = 1;
 
 #[derive(Debug, Default)]
 struct Tasks {
@@ -99,6 +102,7 @@ impl Desk {
             role,
             scope,
             turn: AtomicU32::new(FREE),
+            wanted: AtomicU32::new(0),
             count: AtomicU32::new(passed.wrapping_mul(ONE)),
             gone: AtomicU32::new(0),
             tasks: Mutex::default(),
@@ -218,8 +222,8 @@ impl<'a> End<'a> {
             // True for whoever asks: both counts only grow, so what has passed here meanwhile makes the slot no more ours.
             return Attempt::Wait(self.watch(seen));
         }
-        while let Err(held) = self.desk.turn.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed) {
-            if let Some(watch) = self.want_turn(held) {
+        while self.desk.turn.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            if let Some(watch) = self.want_turn() {
                 return Attempt::Wait(watch);
             }
         }
@@ -245,7 +249,7 @@ impl<'a> End<'a> {
         let seen = self.theirs.count.load(Ordering::SeqCst);
         match self.judge(seen) {
             Ok(false) if !self.is_gone() => Some(self.watch(seen)),
-            _ => self.want_turn(self.desk.turn.load(Ordering::Relaxed)),
+            _ => self.want_turn(),
         }
     }
 
@@ -263,20 +267,21 @@ impl<'a> End<'a> {
     }
 
     /// Says that the turn is wanted, if somebody of this side has it, and returns what to wait for.
-    fn want_turn(self, mut held: u32) -> Option<Watch<'a>> {
-        let turn = &self.desk.turn;
-        loop {
-            match held {
-                FREE => return None,
-                TAKEN => match turn.compare_exchange(TAKEN, WANTED, Ordering::Relaxed, Ordering::Relaxed) {
-                    Ok(_) => held = WANTED,
-                    Err(now) => held = now,
-                },
-                _ => break,
-            }
+    fn want_turn(self) -> Option<Watch<'a>> {
+        let Desk { turn, wanted, .. } = self.desk;
+        if turn.load(Ordering::Relaxed) == FREE {
+            return None;
         }
-        let wanted = Watched { word: turn, seen: WANTED, scope: Scope::Process };
-        Some(Watch { words: [wanted; Watch::MOST], len: 1 })
+        wanted.store(WANTED, Ordering::SeqCst);
+        // Whoever passed its turn and then did not see this has shown a count before: whoever sees that sees the turn free.
+        self.mine.count.load(Ordering::SeqCst);
+        if turn.load(Ordering::SeqCst) == FREE {
+            // Nobody may be left who looks at what was said.
+            self.wake_wanting();
+            return None;
+        }
+        let watched = Watched { word: wanted, seen: WANTED, scope: Scope::Process };
+        Some(Watch { words: [watched; Watch::MOST], len: 1 })
     }
 
     /// Whether the slot is ours, when the other side's count is `seen`.
@@ -439,7 +444,7 @@ impl<'a> End<'a> {
             tasks.next
         });
         match tasks.waiting.iter_mut().find(|(known, _)| *known == ticket) {
-            Some((_, known)) => left = Some(std::mem::replace(known, waker)),
+            Some((_, known)) => left = Some(mem::replace(known, waker)),
             None => tasks.waiting.push((ticket, waker)),
         }
         self.mine.sleepers.fetch_or(TASKS, Ordering::SeqCst);
@@ -462,7 +467,7 @@ impl<'a> End<'a> {
     /// Wakes the tasks of this side.
     pub fn wake_tasks(self) {
         let mut tasks = self.desk.tasks();
-        let waiting = std::mem::take(&mut tasks.waiting);
+        let waiting = mem::take(&mut tasks.waiting);
         // Not if there are none: the mark may be another process's by now, to which this end was handed over.
         if !waiting.is_empty() {
             self.mine.sleepers.fetch_and(!TASKS, Ordering::Relaxed);
@@ -471,9 +476,19 @@ impl<'a> End<'a> {
         waiting.into_iter().for_each(|(_, waker)| wake(waker));
     }
 
+    /// After the turn became free: wakes who waits for it.
+    #[inline(always)]
+    fn heed_wanting(self) {
+        if self.desk.wanted.load(Ordering::SeqCst) != 0 {
+            self.wake_wanting();
+        }
+    }
+
+    /// They say it again if they still want it.
     #[cold]
     fn wake_wanting(self) {
-        sync::wake(&self.desk.turn, Scope::Process);
+        self.desk.wanted.store(0, Ordering::SeqCst);
+        sync::wake(&self.desk.wanted, Scope::Process);
         self.wake_tasks();
     }
 }
@@ -571,25 +586,34 @@ impl<'a> Turn<'a> {
     }
 
     /// Passes the slot to the other side: what was put in is sent, or what was in it is taken.
+    ///
+    /// The turn becomes free before the count is shown, so that one exchange orders both before the looks at who waits.
+    /// Nobody can do anything with it until then: by our own count the slot is no longer this side's.
     #[inline(always)]
     pub fn pass(self, bell: &impl Ring) {
-        self.advance(bell);
+        let (end, count) = (self.end, self.advance());
+        // What its drop would do, in another order.
+        mem::forget(self);
+        end.desk.turn.store(FREE, Ordering::Release);
+        end.show(count, bell);
+        end.heed_wanting();
     }
 
     /// Passes the slot while what was in it is still to be copied out of a place that the next message leaves alone. Until
     /// what is returned is dropped, nobody else of this side takes that one.
     #[inline(always)]
     pub fn pass_early(self, bell: &impl Ring) -> Kept<'a> {
-        self.advance(bell);
+        self.end.show(self.advance(), bell);
         Kept(self)
     }
 
+    /// Counts the message, and returns the count that is to be shown.
     #[inline(always)]
-    fn advance(&self, bell: &impl Ring) {
+    fn advance(&self) -> u32 {
         let count = self.end.desk.count.load(Ordering::Relaxed).wrapping_add(ONE);
         self.end.desk.count.store(count, Ordering::Relaxed);
         sync::step("slot: about to show");
-        self.end.show(count, bell);
+        count
     }
 
     /// Ends as if passed, but does not show it: on a side that has closed.
@@ -605,9 +629,8 @@ pub(crate) struct Kept<'a>(#[expect(dead_code, reason = "it is only held")] Turn
 impl Drop for Turn<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.end.desk.turn.swap(FREE, Ordering::Release) == WANTED {
-            self.end.wake_wanting();
-        }
+        self.end.desk.turn.store(FREE, Ordering::SeqCst);
+        self.end.heed_wanting();
     }
 }
 

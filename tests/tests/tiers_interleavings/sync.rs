@@ -54,10 +54,6 @@ impl AtomicU32 {
         });
     }
 
-    pub fn swap(&self, value: u32, order: Ordering) -> u32 {
-        self.step(|word| word.swap(value, order))
-    }
-
     pub fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
         self.step(|word| word.fetch_add(value, order))
     }

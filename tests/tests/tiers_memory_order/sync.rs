@@ -68,10 +68,6 @@ impl AtomicU32 {
         self.0.store(value, before_store(order));
     }
 
-    pub fn swap(&self, value: u32, order: Ordering) -> u32 {
-        self.0.swap(value, before_change(order))
-    }
-
     pub fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
         self.0.fetch_add(value, before_change(order))
     }

@@ -25,9 +25,9 @@ impl<M> Cell<M> {
         debug_assert_eq!(turn.role(), Role::Sender);
         // SAFETY: there is at most one turn at a lane at a time: `End::attempt` gives a sender's only while sent = taken and
         // a receiver's only while sent = taken + 1, within a side only to who has set the desk's `turn`, and either count
-        // changes only when a turn is passed, which ends it (`pass_early`, which keeps it, is not used here). Passing is a
-        // release store (and more) and attempting an acquire load, so
-        // what the last party did here has happened before. The caller has the turn of this lane; callers are only in
+        // changes only when a turn is passed, which ends it (`pass_early`, which keeps it, is not used here). `turn` is free
+        // again from just before a count is shown, but to this side the slot is lost then: its own count says so. Passing is a
+        // release store (and more) and attempting an acquire load, so what the last party did here has happened before. The caller has the turn of this lane; callers are only in
         // `thread/lane.rs`, where a lane's ends and its cell are made together.
         unsafe { (*self.0.get()).write(message) };
     }
