@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::error::{RecvError, RecvTimeoutError, SendError, TryRecvError};
 use crate::message::{Message, Plain, Pod};
-use crate::process::link::{Link, Span};
+use crate::process::link::Link;
+use crate::process::memory::Span;
 use crate::receiver::{Near, Receiver, Rx};
 use crate::sender::{Permit, Sender, Tx};
 use crate::slot::{Deadline, Turn};

@@ -10,8 +10,10 @@
 #![forbid(unsafe_code)]
 
 mod child;
+mod departure;
 pub(crate) mod link;
 mod listen;
+pub(crate) mod memory;
 pub(crate) mod passport;
 
 use std::io;
@@ -31,7 +33,8 @@ use crate::message::Message;
 use crate::parcel::{self, Received, socket_pair};
 use crate::peer::Peer;
 use crate::slot::Deadline;
-use link::{Link, Memory, Parts, Side};
+use link::{Link, Parts, Side};
+use memory::Memory;
 use passport::Note;
 
 /// The number of what two processes have to agree on: the memory's layout and the notes.

@@ -19,18 +19,19 @@ use rustix::fs::fstat;
 use rustix::net::{Shutdown, shutdown};
 use serde::{Deserialize, Serialize};
 
-use crate::capability::{Capability, Inner, Refusal};
+use crate::capability::{Capability, Inner, Kind, Refusal};
 use crate::error::{Reason, Unfit};
 use crate::holder::Holder;
-use crate::message::{self, LIMIT, Message, SMALL, STAGE, Sink, Source};
+use crate::message::{self, LIMIT, Message};
 use crate::parcel::{self, Received};
 use crate::peer::Peer;
+use crate::process::departure::Departure;
+use crate::process::memory::{Lying, Memory, Room, Span, layout, number};
 use crate::process::passport::{self, Luggage, Note, Passport};
 use crate::receiver::Rx;
 use crate::sender::Tx;
 use crate::slot::{Desk, End, Mark, Ring, Role, Scope, Stop, Turn};
 use crate::sync;
-use crate::sys::map::Map;
 use crate::watch::{Watched, Watcher, watcher};
 
 /// Which of the two ends. The first sends through the first slot and receives from the second.
@@ -39,34 +40,6 @@ pub(crate) enum Side {
     First,
     Second,
 }
-
-/// Where things lie in the memory of a slot. The marks are in different pairs of cache lines; a short message shares
-/// its sender's, and the page. Long ones go to two areas in turn, so that the next can be written while one is copied out.
-mod layout {
-    use super::LIMIT;
-
-    pub const TAKEN: usize = 0;
-    pub const SENT: usize = 128;
-    /// Where a short message begins.
-    pub const MESSAGE: usize = SENT + size_of::<super::Mark>();
-    /// Where the areas begin.
-    pub const LONG: usize = 4096;
-    /// In an area, where the bytes of a message begin that is written in place: its header is before them.
-    pub const IN_PLACE: usize = 64;
-    pub const AREA: usize = (IN_PLACE + LIMIT).next_multiple_of(4096);
-    /// Whole pages, also where they have 64 KiB.
-    pub const SLOT: usize = (LONG + 2 * AREA).next_multiple_of(65536);
-    pub const MEMORY: usize = 2 * SLOT;
-
-    /// Where long message `number` goes. The one before it may still be copied out of the other area; that of the one before
-    /// that is free, as a side takes one message after the other.
-    pub const fn area(number: u32) -> usize {
-        LONG + (number % 2) as usize * AREA
-    }
-}
-
-/// The shared memory of a channel.
-pub(crate) type Memory = Map<{ layout::MEMORY }>;
 
 /// What an end is made of.
 #[derive(Debug)]
@@ -455,13 +428,23 @@ impl Link {
     }
 
     /// Whether the two are ends of one channel: it is the one memory.
-    fn is_of_channel(&self, other: &Link) -> bool {
+    pub fn is_of_channel(&self, other: &Link) -> bool {
         let inode = |link: &Link| fstat(&link.memory).map(|stat| (stat.st_dev, stat.st_ino));
         matches!((inode(self), inode(other)), (Ok(this), Ok(that)) if this == that)
     }
 
+    /// What goes with this end to another process.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.memory.as_fd(), self.socket.as_fd()]
+    }
+
+    /// What is said of this end to another process.
+    pub fn passport(&self, kind: Kind, has_holder: bool) -> Passport {
+        Passport { kind, side: self.side, sent: self.sender.passed(), received: self.receiver.passed(), has_holder }
+    }
+
     /// Lets go of this end, which goes to another process: tells the other end, and watches no more.
-    fn depart(&self) -> Result<Option<OwnedFd>, Refusal> {
+    pub fn depart(&self) -> Result<Option<OwnedFd>, Refusal> {
         let mut inbox = self.inbox();
         let news = self.read(&mut inbox);
         if inbox.beside.is_some() {
@@ -483,7 +466,7 @@ impl Link {
     }
 
     /// Takes it back.
-    fn come_back(&self) {
+    pub fn come_back(&self) {
         let mut inbox = self.inbox();
         inbox.moved = false;
         let watched = self.watcher.add(self.number, &self.socket);
@@ -575,191 +558,4 @@ pub(crate) fn introduce(socket: &OwnedFd) -> io::Result<()> {
         Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
         told => told,
     }
-}
-
-/// An end that is being handed over. Dropped before it is complete, the end is back.
-struct Departure<'a> {
-    capability: &'a Capability,
-    passport: Passport,
-    holder: Option<OwnedFd>,
-    complete: bool,
-}
-
-impl<'a> Departure<'a> {
-    fn of(capability: &'a Capability, over: &Arc<Link>) -> Result<Self, Refusal> {
-        let (passport, holder) = match &capability.0 {
-            Inner::Arrived(luggage) => {
-                // A claim that failed may have introduced this process.
-                luggage.tell_moving();
-                (luggage.passport, None)
-            }
-            Inner::Here(held) => {
-                let link = held.link().ok_or(Refusal::Thread)?;
-                if link.is_of_channel(over) {
-                    return Err(Refusal::Itself);
-                }
-                let holder = link.depart()?;
-                let (sent, received) = (link.sender.passed(), link.receiver.passed());
-                let has_holder = holder.is_some();
-                (Passport { kind: held.kind(), side: link.side, sent, received, has_holder }, holder)
-            }
-        };
-        Ok(Departure { capability, passport, holder, complete: false })
-    }
-
-    fn link(&self) -> Option<&'a Arc<Link>> {
-        match &self.capability.0 {
-            Inner::Here(held) => held.link(),
-            Inner::Arrived(_) => None,
-        }
-    }
-
-    /// In the order in which [`Luggage::collect`] expects them.
-    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        match (&self.capability.0, self.link()) {
-            (_, Some(link)) => {
-                let both = [link.memory.as_fd(), link.socket.as_fd()];
-                both.into_iter().chain(self.holder.as_ref().map(AsFd::as_fd)).collect()
-            }
-            (Inner::Arrived(luggage), None) => luggage.descriptors(),
-            (Inner::Here(_), None) => Vec::new(),
-        }
-    }
-
-    fn complete(mut self) {
-        self.complete = true;
-    }
-}
-
-impl Drop for Departure<'_> {
-    fn drop(&mut self) {
-        if let Some(link) = self.link()
-            && !self.complete
-        {
-            link.come_back();
-        }
-    }
-}
-
-/// The part of a slot that a message is written to: the short place, or an area when it turns out to be long.
-struct Room<'a> {
-    map: &'a Memory,
-    slot: usize,
-    area: usize,
-    start: usize,
-    len: usize,
-}
-
-impl<'a> Room<'a> {
-    fn new(map: &'a Memory, slot: usize, number: u32) -> Self {
-        Room { map, slot, area: layout::area(number), start: layout::MESSAGE, len: 0 }
-    }
-
-    fn move_to_area(&mut self) -> bool {
-        let written = self.map.read_vec(self.slot + self.start, self.len);
-        self.start = self.area;
-        written.is_some_and(|written| self.map.write(self.slot + self.start, &written))
-    }
-}
-
-impl Sink for Room<'_> {
-    fn extend(&mut self, bytes: &[u8]) -> bool {
-        let end = self.len + bytes.len();
-        let is_short = layout::MESSAGE + end <= layout::LONG;
-        let has_place = is_short || self.start == self.area || self.move_to_area();
-        let fits = has_place && end <= LIMIT && self.map.write(self.slot + self.start + self.len, bytes);
-        self.len += if fits { bytes.len() } else { 0 };
-        fits
-    }
-
-    fn extend_staged(&mut self, bytes: &[u8; STAGE], len: usize) -> bool {
-        let at = self.start + self.len;
-        let is_short = at + STAGE <= layout::LONG;
-        if !is_short || !self.map.write(self.slot + at, bytes) {
-            return self.extend(&bytes[..len]);
-        }
-        self.len += len;
-        true
-    }
-}
-
-/// Bytes of a message in the memory, which are written or read in place. The other process may change them meanwhile.
-pub(crate) struct Span<'a> {
-    map: &'a Memory,
-    begin: usize,
-    len: usize,
-}
-
-impl Span<'_> {
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Copies `bytes` to byte `at`; false, and nothing is written, where they do not fit.
-    pub fn write(&self, at: usize, bytes: &[u8]) -> bool {
-        self.has(at, bytes.len()) && self.map.write(self.begin + at, bytes)
-    }
-
-    /// Copies from byte `at`; false where there are not so many.
-    pub fn read(&self, at: usize, into: &mut [u8]) -> bool {
-        self.has(at, into.len()) && self.map.read(self.begin + at, into)
-    }
-
-    /// Fills from byte `at` on with one read(2).
-    pub fn fill(&self, at: usize, source: impl AsFd) -> io::Result<usize> {
-        self.map.fill(self.begin + at, self.len.saturating_sub(at), source)
-    }
-
-    /// Writes from byte `at` on with one write(2).
-    pub fn drain(&self, at: usize, target: impl AsFd) -> io::Result<usize> {
-        self.map.drain(self.begin + at, self.len.saturating_sub(at), target)
-    }
-
-    fn has(&self, at: usize, len: usize) -> bool {
-        at.checked_add(len).is_some_and(|end| end <= self.len)
-    }
-}
-
-/// A message in the memory.
-struct Lying<'a> {
-    map: &'a Memory,
-    slot: usize,
-    start: usize,
-    len: usize,
-}
-
-impl Lying<'_> {
-    fn begin(&self) -> usize {
-        self.slot + self.start
-    }
-
-    /// Whether it lies in one of the areas that are used in turn.
-    fn is_long(&self) -> bool {
-        self.start >= layout::LONG
-    }
-}
-
-impl Source for Lying<'_> {
-    fn len(&self) -> usize {
-        self.len
-    }
-
-    fn read(&self, at: usize, into: &mut [u8]) {
-        // Within the bounds that were checked when the message was found.
-        let _ = self.map.read(self.begin() + at, into);
-    }
-
-    fn read_small(&self, into: &mut [u8; SMALL]) {
-        // An honest end puts no message so near to the end of the memory that there are not so many bytes.
-        let _ = self.map.read(self.begin(), into);
-    }
-
-    fn read_vec(&self, at: usize, len: usize) -> Vec<u8> {
-        self.map.read_vec(self.begin() + at, len).unwrap_or_default()
-    }
-}
-
-/// A length in the memory, all of which are shorter than 4 GiB.
-fn number(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }
