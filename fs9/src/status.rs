@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// A word that the server has as a constant and a reader gets as text.
 type Word = Cow<'static, str>;
 
+/// In the place of an end: the lane of what a topic's readers got.
+pub const COPIES: &str = "copies";
+
 /// A mount. Fields that are missing are empty when it is read: a newer or older server is still understood.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -116,7 +119,7 @@ pub struct LeftStatus {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LaneStatus {
-    /// The end of a pair or a service that writes it; `copies` of a topic's copies.
+    /// The end of a pair or a service that writes it; [`COPIES`] of a topic's copies.
     pub from: Option<Word>,
     /// Messages that entered it.
     pub sent: u64,
@@ -231,7 +234,11 @@ impl ChannelStatus {
 
 impl LaneStatus {
     fn describe(&self, text: &mut String) {
-        let from = self.from.as_ref().map(|end| format!("  from {end}:")).unwrap_or_default();
+        let from = match self.from.as_deref() {
+            None => String::new(),
+            Some(COPIES) => format!("  {COPIES}:"),
+            Some(end) => format!("  from {end}:"),
+        };
         let dropped: Vec<String> = self.dropped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let dropped = if dropped.is_empty() { "0".to_owned() } else { dropped.join(", ") };
         let _ = write!(

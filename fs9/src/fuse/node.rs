@@ -15,7 +15,8 @@ pub const SERIALS: u64 = 1 << (64 - SERIAL_SHIFT);
 
 const VIEWS: [View; 3] = [View::Plain, View::Line, View::Whole];
 
-const _: () = assert!(Tree::LAST < 1 << NODE_BITS && Part::ALL.len() <= 1 << PART_BITS && ROOT == 1);
+/// Timers have as many numbers as nodes that have a name.
+const _: () = assert!(Tree::LAST < 1 << (NODE_BITS - 1) && Part::ALL.len() <= 1 << PART_BITS && ROOT == 1);
 
 /// The id of a file under a view.
 pub fn node_id(file: File, view: View, serial: u64) -> u64 {
@@ -27,7 +28,7 @@ pub fn node_id(file: File, view: View, serial: u64) -> u64 {
 pub fn file_of(id: u64) -> Option<(File, View)> {
     let part = Part::ALL.get((id >> NODE_BITS) as usize & ((1 << PART_BITS) - 1))?;
     let view = VIEWS.get((id >> (NODE_BITS + PART_BITS)) as usize & ((1 << VIEW_BITS) - 1))?;
-    Some((File { node: id & Tree::LAST, part: *part }, *view))
+    Some((File { node: id & ((1 << NODE_BITS) - 1), part: *part }, *view))
 }
 
 /// An id without its serial number, and that.
@@ -38,12 +39,14 @@ pub fn serial_of(id: u64) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timer;
 
     #[test]
     fn an_id_names_its_file() {
         for part in Part::ALL {
             for view in VIEWS {
-                for (node, serial) in [(1, 0), (77, 1), (Tree::LAST, SERIALS - 1)] {
+                let second = timer::parse("1s").expect("a duration");
+                for (node, serial) in [(1, 0), (77, 1), (second, 2), (Tree::LAST, SERIALS - 1)] {
                     let file = File { node, part };
                     assert_eq!(file_of(node_id(file, view, serial)), Some((file, view)));
                     assert_eq!(serial_of(node_id(file, view, serial)), (node_id(file, view, 0), serial));

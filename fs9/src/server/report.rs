@@ -11,7 +11,8 @@ use crate::channel::{Channel, Handle, Kind, MountLane};
 use crate::events::seconds;
 use crate::service::Service;
 use crate::status::{
-    ChannelStatus, CountsStatus, EndStatus, HolderStatus, LaneStatus, LeftStatus, LimitsStatus, ServerStatus, Status,
+    COPIES, ChannelStatus, CountsStatus, EndStatus, HolderStatus, LaneStatus, LeftStatus, LimitsStatus, ServerStatus,
+    Status,
 };
 use crate::timer;
 use crate::tree::{Attr, Body, File, Node, NodeId, Tree};
@@ -112,7 +113,7 @@ impl Server {
             Body::Topic(topic) => {
                 let copies = topic.readers.iter().fold(topic.past, |sum, reader| self.account(*reader, 0, sum));
                 let published = lane_status(None, topic.channel.view_of(None).0);
-                let lanes = vec![published, account_status(Some("copies"), &copies, (0, 0))];
+                let lanes = vec![published, account_status(Some(COPIES), &copies, (0, 0))];
                 ChannelStatus { kind: "topic".into(), latest: topic.latest, lanes, ..own }
             }
             Body::Channel(channel) => channel_status(channel, own),
