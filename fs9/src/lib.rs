@@ -7,6 +7,7 @@
 
 mod channel;
 pub mod cli;
+mod config;
 mod ctl;
 mod events;
 pub mod fuse;

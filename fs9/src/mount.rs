@@ -11,6 +11,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::config::Item;
 use crate::fuse::abi::is_release;
 use crate::fuse::device::Device;
 use crate::fuse::door::{FuseDoor, Turn};
@@ -25,11 +26,13 @@ use crate::ticket::Effects;
 /// The longest message that one write(2) can carry to us whole, at every alignment of the caller's buffer: the kernel
 /// cuts a write at `max_write` less the buffer's offset in its page.
 pub const LARGEST_MESSAGE: usize = MAX_WRITE - PAGE;
+/// Threads that one mount can be served by.
+pub const MOST_THREADS: usize = 64;
 const MAX_WRITE: usize = 1 << 20;
 const PAGE: usize = 4096;
 
 /// What one mount allows at most. Over a limit the one who asks gets an error; nobody else is disturbed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one message; longer is EMSGSIZE. At most (and by default) [`LARGEST_MESSAGE`].
     pub message: usize,
@@ -56,6 +59,8 @@ pub struct Options {
     pub threads: usize,
     /// What the mount allows at most.
     pub limits: Limits,
+    /// What it has from the start.
+    pub items: Vec<Item>,
 }
 
 /// Why a directory could not be mounted.
@@ -68,6 +73,14 @@ pub enum MountError {
         /// The mount point.
         dir: PathBuf,
         /// What was said.
+        error: io::Error,
+    },
+    /// What it should have from the start cannot be made; nothing is mounted.
+    #[error("cannot make {path}: {error}")]
+    Item {
+        /// Its path.
+        path: String,
+        /// Why not.
         error: io::Error,
     },
 }
@@ -107,17 +120,22 @@ impl Mount {
     /// Mounts on `dir` (absolute). When this returns the files are there; they answer once [`Mount::serve`] runs.
     ///
     /// # Errors
-    /// [`MountError::Refused`] with what the kernel or fusermount3 says.
+    /// [`MountError::Refused`] with what the kernel or fusermount3 says, [`MountError::Item`].
     pub fn new(dir: &Path, options: &Options) -> Result<Mount, MountError> {
         let refused = |error| MountError::Refused { dir: dir.to_owned(), error };
         let mut limits = options.limits.clone();
         limits.message = limits.message.min(message_limit());
         let store = Store::new(limits.bytes, MAX_WRITE + PAGE);
-        let mounted = Mounted::new(dir, MAX_WRITE as u32, options.allow_other).map_err(refused)?;
-        let device = mounted.device().map_err(refused)?;
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let keeper = Arc::new(Keeper::default());
-        let server = Arc::new(Mutex::new(Server::new(limits, store.clone(), keeper.clone(), uid, gid)));
+        let mut server = Server::new(limits, store.clone(), keeper.clone(), uid, gid);
+        for item in &options.items {
+            let refused = |errno: Errno| MountError::Item { path: item.path.clone(), error: errno.into() };
+            server.furnish(item).map_err(refused)?;
+        }
+        let server = Arc::new(Mutex::new(server));
+        let mounted = Mounted::new(dir, MAX_WRITE as u32, options.allow_other).map_err(refused)?;
+        let device = mounted.device().map_err(refused)?;
         let door = Arc::new(FuseDoor::new(server.clone(), device.clone(), store.clone()));
         let bell = Stopper::new().map_err(refused)?;
         Ok(Mount {

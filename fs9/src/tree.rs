@@ -1,5 +1,7 @@
 //! The tree of names: directories and channels, their modes, owners and times, and the files that each kind shows.
 
+mod furnish;
+
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -9,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::channel::{Channel, Kind};
 use crate::service::Service;
+use crate::spec::Spec;
 use crate::timer;
 use crate::topic::Topic;
 use crate::view::View;
@@ -129,6 +132,12 @@ impl Attr {
         let now = SystemTime::now();
         Attr { mode: mode & 0o7777, uid, gid, atime: now, mtime: now, ctime: now }
     }
+
+    /// Those of a directory whose files have these: who may use the files may walk to them, and so may the owner.
+    fn walkable(self) -> Attr {
+        let class = |shift: u32| if self.mode >> shift & 0o6 == 0 { 0 } else { 0o5 << shift };
+        Attr { mode: 0o700 | class(3) | class(0), ..self }
+    }
 }
 
 /// What stat(2) shows of a file. Sizes are 0: a peer has no length.
@@ -195,11 +204,33 @@ impl Body {
         }
     }
 
+    /// Whether it is walked into, to its ends.
+    fn has_ends(&self) -> bool {
+        matches!(self, Body::Service(_)) || self.channel().is_some_and(|channel| channel.kind() == Kind::Pair)
+    }
+
+    /// What it has itself where those who use it are to have `attr`.
+    pub fn own_attr(&self, attr: Attr) -> Attr {
+        if self.has_ends() { attr.walkable() } else { attr }
+    }
+
     /// Drops everything that waits, which answers it.
     pub fn abandon(&mut self) {
         match self {
             Body::Service(service) => service.line.clear(),
             other => drop(other.channel_mut().map(Channel::abandon)),
+        }
+    }
+}
+
+impl From<Spec> for Body {
+    fn from(spec: Spec) -> Body {
+        let channel = |kind| Body::Channel(Box::new(Channel::new(kind)));
+        match spec {
+            Spec::Queue { ack } => channel(Kind::Queue { ack }),
+            Spec::Pair => channel(Kind::Pair),
+            Spec::Service(service) => Body::Service(Box::new(Service::new(service))),
+            Spec::Topic { latest } => Body::Topic(Box::new(Topic::new(latest))),
         }
     }
 }

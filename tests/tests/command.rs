@@ -331,7 +331,7 @@ fn completions_and_manuals_are_for_every_shell_and_command() {
     }
     let help = mount.run("fs9 --help");
     for command in
-        ["up", "down", "new", "rm", "ls", "status", "events", "send", "recv", "call", "doctor", "completions"]
+        ["up", "check", "down", "new", "rm", "ls", "status", "events", "send", "recv", "call", "doctor", "completions"]
     {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
         let page = mount.run(&format!("fs9 man {command} > page; man -l --warnings page 2>&1 | cat"));

@@ -21,8 +21,22 @@ pub struct Man {
 }
 
 /// Every command has a page. Listed, because the parser cannot ask itself while it is being made; a test compares.
-const COMMANDS: [&str; 13] =
-    ["up", "down", "new", "rm", "ls", "status", "events", "send", "recv", "call", "doctor", "completions", "man"];
+const COMMANDS: [&str; 14] = [
+    "up",
+    "check",
+    "down",
+    "new",
+    "rm",
+    "ls",
+    "status",
+    "events",
+    "send",
+    "recv",
+    "call",
+    "doctor",
+    "completions",
+    "man",
+];
 
 impl Man {
     pub fn run(self) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 
 mod call;
 mod channel;
+mod check;
 mod completions;
 mod doctor;
 mod down;
@@ -46,6 +47,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::Up),
+    Check(check::Check),
     Down(down::Down),
     New(channel::New),
     Rm(channel::Rm),
@@ -64,6 +66,7 @@ impl Command {
     fn run(self) -> anyhow::Result<()> {
         match self {
             Command::Up(command) => command.run(),
+            Command::Check(command) => command.run(),
             Command::Down(command) => command.run(),
             Command::New(command) => command.run(),
             Command::Rm(command) => command.run(),
@@ -112,6 +115,7 @@ mod tests {
             "fs9 up /p --limit 1044481",
             "fs9 up /p --max-channels 0",
             "fs9 up /p --max-opens 0",
+            "fs9 up /p --config",
             "fs9 recv p -t 0",
             "fs9 recv p -t -1",
             "fs9 recv p -t nan",

@@ -21,8 +21,9 @@ use super::failure::Quiet;
 use super::output::print;
 use super::shell::{Word, shown};
 use super::wait::Wait;
+use crate::mount::MOST_THREADS;
 use crate::mountpoint::{Prepared, prepare};
-use crate::{LARGEST_MESSAGE, Limits, Mount, Options, Stopper};
+use crate::{LARGEST_MESSAGE, Limits, Mount, Options, Stopper, config};
 
 /// The flag by which a server in the background is told what it is.
 const IN_BACKGROUND: &str = "--ready-on-stdout";
@@ -42,31 +43,57 @@ pub struct Up {
     /// Stay in the foreground until SIGINT or SIGTERM; RUST_LOG=fs9=debug shows what happens
     #[arg(short, long)]
     foreground: bool,
+    /// Say nothing when it is up
+    #[arg(short, long)]
+    quiet: bool,
+    /// A file of options, and of names that the mount has from the start; options given here win over the file's
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Let other users in, as far as the mode bits of each file allow
     #[arg(long)]
     allow_other: bool,
-    /// Threads that serve requests, 1 to 64
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
-    threads: usize,
-    /// Bytes of one message at most, up to 1044480
-    #[arg(long = "limit", value_name = "BYTES", default_value_t = Limits::default().message)]
-    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=LARGEST_MESSAGE as u64))]
-    limit: usize,
-    /// Channels at most
-    #[arg(long, value_name = "N", default_value_t = Limits::default().channels)]
-    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
-    max_channels: usize,
-    /// Descriptors open at once at most
-    #[arg(long, value_name = "N", default_value_t = Limits::default().opens)]
-    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
-    max_opens: usize,
-    /// Bytes of all messages that the server holds at most
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().bytes)]
-    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
-    max_bytes: usize,
+    #[command(flatten)]
+    figures: Figures,
     /// Serve in the background: say `ready` on standard output, then nothing more
     #[arg(long = "ready-on-stdout", hide = true)]
     in_background: bool,
+}
+
+/// What can be counted.
+#[derive(Debug, Args)]
+struct Figures {
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MOST_THREADS as u64))]
+    #[arg(help = format!("Threads that serve requests, 1 to {MOST_THREADS} [default: 1]"))]
+    threads: Option<usize>,
+    #[arg(long, value_name = "BYTES")]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=LARGEST_MESSAGE as u64))]
+    #[arg(help = format!("Bytes of one message at most, up to {LARGEST_MESSAGE} [default: {LARGEST_MESSAGE}]"))]
+    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(help = format!("Channels at most [default: {}]", Limits::default().channels))]
+    max_channels: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(help = format!("Descriptors open at once at most [default: {}]", Limits::default().opens))]
+    max_opens: Option<usize>,
+    #[arg(long, value_name = "BYTES", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(help = format!("Bytes of all messages that the server holds at most [default: {}]", Limits::default().bytes))]
+    max_bytes: Option<usize>,
+}
+
+impl Figures {
+    /// Puts what was given in the place of what was there.
+    fn overrule(&self, options: &mut Options) {
+        let limits = &mut options.limits;
+        for (figure, given) in [
+            (&mut options.threads, self.threads),
+            (&mut limits.message, self.limit),
+            (&mut limits.channels, self.max_channels),
+            (&mut limits.opens, self.max_opens),
+            (&mut limits.bytes, self.max_bytes),
+        ] {
+            *figure = given.unwrap_or(*figure);
+        }
+    }
 }
 
 impl Up {
@@ -79,14 +106,18 @@ impl Up {
         raise_descriptor_limit();
         // Buffers of large messages go back to the kernel when they are freed, not into a heap that keeps its peak.
         fs9_tiers::heap::map_from(128 * 1024);
+        let options = self.options()?;
         let Prepared { dir, cleaned, .. } = self.prepare()?;
         // From here on a signal is kept until the mount can be ended cleanly. Before, there is nothing to end but this
         // process, which may be waiting for an earlier server that does not answer.
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
-        let mount = Mount::new(&dir, &self.options())?;
+        let mount = Mount::new(&dir, &options)?;
+        drop(options); // as long as the mount lives, nobody asks any more how it began
         stop_on(signals, mount.stopper())?;
         // The mount is what was asked for; that nobody hears how to use it is no failure.
-        let _ = print(greeting(&dir, cleaned));
+        if !self.quiet {
+            let _ = print(greeting(&dir, cleaned));
+        }
         if self.in_background {
             retire().context("cannot go into the background")?;
         }
@@ -102,10 +133,19 @@ impl Up {
         Ok(Wait::new(None)?.explain(&what, || prepare(&self.dir))?)
     }
 
-    fn options(&self) -> Options {
-        let limits =
-            Limits { message: self.limit, channels: self.max_channels, opens: self.max_opens, bytes: self.max_bytes };
-        Options { allow_other: self.allow_other, threads: self.threads, limits }
+    fn options(&self) -> anyhow::Result<Options> {
+        let overrule = |options: &mut Options| {
+            options.allow_other |= self.allow_other;
+            self.figures.overrule(options);
+        };
+        match &self.config {
+            Some(file) => config::read(file, overrule).context("nothing is mounted"),
+            None => {
+                let mut options = Options::default();
+                overrule(&mut options);
+                Ok(options)
+            }
+        }
     }
 }
 

@@ -4,12 +4,11 @@ use fs9_tiers::error::Reason;
 use rustix::io::Errno;
 
 use super::{Answered, Caller, Server};
-use crate::channel::{Channel, Kind};
+use crate::channel::Kind;
+use crate::config::Item;
 use crate::events::Event;
-use crate::service::Service;
 use crate::spec::Spec;
 use crate::ticket::Effects;
-use crate::topic::Topic;
 use crate::tree::{Attr, Body, File, Node, NodeId, Part};
 use crate::view::View;
 
@@ -47,18 +46,18 @@ impl Server {
         if self.stopping {
             return Err(Errno::SHUTDOWN);
         }
-        // A pair and a service are walked into, so their owner may; their ends are plain files.
-        let walkable = Attr { mode: attr.mode | 0o100, ..attr };
-        let channel = |kind| Body::Channel(Box::new(Channel::new(kind)));
-        let (attr, body) = match spec {
-            Spec::Queue { ack } => (attr, channel(Kind::Queue { ack })),
-            Spec::Pair => (walkable, channel(Kind::Pair)),
-            Spec::Service(service) => (walkable, Body::Service(Box::new(Service::new(service)))),
-            Spec::Topic { latest } => (attr, Body::Topic(Box::new(Topic::new(latest)))),
-        };
-        let id = self.tree.make(dir, name, attr, body)?;
+        let body = Body::from(spec);
+        let id = self.tree.make(dir, name, body.own_attr(attr), body)?;
         self.report(Event { event: "created", uid: Some(attr.uid), ..Event::default() }, File::of(id), fx);
         Ok(id)
+    }
+
+    /// Makes what the mount has from the start. Nobody is there yet who could be told.
+    ///
+    /// # Errors
+    /// As [`Tree::furnish`](crate::tree::Tree::furnish).
+    pub fn furnish(&mut self, item: &Item) -> Answered<()> {
+        self.tree.furnish(item).map(drop)
     }
 
     /// Makes a plain directory.
