@@ -15,6 +15,7 @@ mod failure;
 mod ls;
 mod man;
 mod message;
+mod notify;
 mod output;
 mod peer;
 mod place;

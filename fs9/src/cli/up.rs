@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::failure::Quiet;
+use super::notify;
 use super::output::print;
 use super::shell::{Word, shown};
 use super::wait::Wait;
@@ -114,7 +115,10 @@ impl Up {
         let mount = Mount::new(&dir, &options)?;
         drop(options); // as long as the mount lives, nobody asks any more how it began
         stop_on(signals, mount.stopper())?;
-        // The mount is what was asked for; that nobody hears how to use it is no failure.
+        // The mount is what was asked for; that nobody hears of it, or how to use it, is no failure.
+        if let Err(error) = notify::ready() {
+            tracing::warn!(%error, "cannot tell systemd");
+        }
         if !self.quiet {
             let _ = print(greeting(&dir, cleaned));
         }
