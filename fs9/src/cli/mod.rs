@@ -12,6 +12,7 @@ mod down;
 mod errno;
 mod events;
 mod failure;
+mod helper;
 mod ls;
 mod man;
 mod message;
@@ -84,9 +85,10 @@ impl Command {
     }
 }
 
-/// Runs the `fs9` command with this process's arguments.
+/// Runs the `fs9` command with this process's arguments, or the helper of mount(8) when that is what it was called.
 pub fn main() -> ExitCode {
-    match Cli::parse().command.run() {
+    let is_helper = helper::is_called(std::env::args_os().next().as_deref());
+    match if is_helper { helper::run() } else { Cli::parse().command.run() } {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
     }
