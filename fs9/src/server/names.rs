@@ -9,7 +9,7 @@ use crate::config::Item;
 use crate::events::Event;
 use crate::spec::Spec;
 use crate::ticket::Effects;
-use crate::tree::{Attr, Body, File, Node, NodeId, Part};
+use crate::tree::{Attr, Body, File, Node, NodeId};
 use crate::view::View;
 
 impl Server {
@@ -78,7 +78,7 @@ impl Server {
         if view != View::Plain {
             return Err(Errno::INVAL);
         }
-        let is_directory = file.part == Part::Own && self.tree.node(file.node)?.is_directory();
+        let is_directory = self.tree.stat(file)?.directory;
         match (is_directory, directory) {
             (true, false) => Err(Errno::ISDIR),
             (false, true) => Err(Errno::NOTDIR),

@@ -8,6 +8,7 @@ use crate::channel::Kind;
 use crate::ctl::Verb;
 use crate::events::Event;
 use crate::ticket::Effects;
+use crate::timer;
 use crate::tree::{Attr, Body, File, ROOT};
 
 impl Server {
@@ -51,6 +52,9 @@ impl Server {
     }
 
     pub(super) fn hang_up(&mut self, file: File, fx: &mut Effects) -> Answered<()> {
+        if timer::period(file.node).is_some() {
+            return Err(Errno::INVAL);
+        }
         let talks = match &self.tree.node(file.node)?.body {
             Body::Service(service) => !service.connections.is_empty(),
             Body::Channel(channel) if channel.kind() == Kind::Pair => channel.is_held(),

@@ -52,6 +52,7 @@ pub(super) fn name(errno: Errno) -> String {
         (Errno::INVAL, "EINVAL"),
         (Errno::ACCESS, "EACCES"),
         (Errno::EXIST, "EEXIST"),
+        (Errno::PERM, "EPERM"),
     ];
     known.iter().find(|(e, _)| *e == errno).map_or_else(|| format!("{errno:?}"), |(_, name)| (*name).into())
 }

@@ -39,3 +39,18 @@ fn what_is_no_duration_is_no_timer() {
         assert_eq!(s.server.walk(dir, name.as_bytes()).err(), Some(Errno::NOENT), "{name}");
     }
 }
+
+#[test]
+fn a_timer_is_always_there_and_nobody_takes_it_away_or_changes_it() {
+    let mut s = Script::new();
+    let ((dir, ..), (timer, ..)) = (s.find("timer"), s.find("timer/1s"));
+    assert_eq!(s.server.remove(dir, b"1s", false, &mut s.fx), Err(Errno::PERM));
+    assert_eq!(s.server.remove(dir, b"1s", true, &mut s.fx), Err(Errno::NOTDIR));
+    assert_eq!(s.server.remove(File::of(ROOT), b"timer", true, &mut s.fx), Err(Errno::PERM));
+    assert_eq!(s.server.rename(dir, b"1s", dir, b"2m"), Err(Errno::PERM));
+    assert_eq!(s.server.set_attr(timer, |attr| attr.mode = 0o777).err(), Some(Errno::PERM));
+    assert_eq!(s.server.make_queue(dir, b"q", 0o600, Caller::default(), &mut s.fx).err(), Some(Errno::PERM));
+    assert_eq!(s.server.make_queue(dir, b"1s", 0o600, Caller::default(), &mut s.fx).err(), Some(Errno::EXIST));
+    assert_eq!((s.ctl("rm timer/1s"), s.ctl("hangup timer/1s")), (vec!["EPERM".into()], vec!["EINVAL".into()]));
+    s.done();
+}
