@@ -130,10 +130,7 @@ impl Server {
         if self.bind_next(handle, fx) {
             return self.write_peer(handle, data, flags, ticket, fx);
         }
-        let file = match self.peer(handle) {
-            Ok(peer) if peer.flags.write => peer.file,
-            _ => return fx.fail(ticket, Errno::BADF),
-        };
+        let Ok(file) = self.peer(handle).map(|peer| peer.file) else { return fx.fail(ticket, Errno::BADF) };
         match data.message(&self.store) {
             _ if self.is_over(file) => fx.fail(ticket, Errno::PIPE),
             _ if flags.nonblocking => fx.fail(ticket, Errno::AGAIN),

@@ -37,14 +37,16 @@ impl Server {
         fx: &mut Effects,
     ) {
         let limit = self.limits.message;
-        let (node, end, view) = match self.peer(handle) {
-            Ok(peer) if !peer.bound => return self.write_unbound(handle, data, flags, ticket, fx),
-            Ok(peer) if peer.flags.write => (peer.node, peer.end, peer.view),
+        let (node, end, view, bound) = match self.peer(handle) {
+            Ok(peer) if peer.flags.write => (peer.node, peer.end, peer.view, peer.bound),
             _ => return fx.fail(ticket, Errno::BADF),
         };
         // What was cut must not become two messages: the writer learns from the short count what was sent.
         if view == View::Plain && (flags.continued || data.bytes().len() > limit) {
             return fx.fail(ticket, Errno::MSGSIZE);
+        }
+        if !bound {
+            return self.write_unbound(handle, data, flags, ticket, fx);
         }
         self.settle_by_write(handle, node);
         // What a writer of a topic sends stays with it until all readers have room.

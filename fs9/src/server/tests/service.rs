@@ -52,6 +52,18 @@ fn servers_that_ask_first_stand_in_line() {
 }
 
 #[test]
+fn what_is_too_long_for_any_client_waits_for_none() {
+    let mut s = service("");
+    let (a, reader) = (s.open("s/accept", "rw"), s.open("s/accept", "r"));
+    assert_eq!(s.write(a, 1, "more than sixteen"), ["1 EMSGSIZE"]);
+    assert_eq!(s.write(reader, 2, "x"), ["2 EBADF"]);
+    s.open("s/connect", "rw");
+    assert_eq!(s.write(a, 3, "more than sixteen"), ["3 EMSGSIZE"]);
+    assert_eq!(s.read_some(reader, 4, 100, true), ["4 EAGAIN"], "it has taken the client");
+    s.done();
+}
+
+#[test]
 fn who_leaves_the_line_gets_no_client() {
     let mut s = service("");
     let (a1, a2) = (s.open("s/accept", "rw"), s.open("s/accept", "rw"));
