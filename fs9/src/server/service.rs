@@ -150,9 +150,10 @@ impl Server {
     /// A poll of an end that has no client yet: it stands in line for one.
     pub(super) fn poll_unbound(&mut self, handle: Handle, interest: u32, watch: Option<Watcher>) -> Answered<u32> {
         let peer = self.peer(handle)?;
-        let file = peer.file;
+        let (file, flags) = (peer.file, peer.flags);
         if self.is_over(file) {
-            return Ok(ready::IN | ready::HUP);
+            let ready = [(flags.read, ready::IN), (flags.write, ready::OUT)];
+            return Ok(ready.iter().filter(|(may, _)| *may).fold(ready::HUP, |now, (_, ready)| now | ready));
         }
         if let Some(watcher) = watch {
             self.peer(handle)?.watch_for(watcher, interest);

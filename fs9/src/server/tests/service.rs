@@ -166,7 +166,8 @@ fn removed_it_ends_for_servers_in_line() {
     assert_eq!(s.read(a1, 1), NOTHING);
     assert_eq!(s.poll(a2, IN, Some(70)), 0);
     assert_eq!(s.ctl("rm s"), ["1 at end", "wrote 4", "70 wake"]);
-    assert_eq!(s.poll(a2, IN, None), IN | ready::HUP);
+    assert_eq!(s.poll(a2, IN, None), PRI | ready::HUP, "neither would wait");
+    assert_eq!((s.read(a2, 3), s.write(a2, 4, "x")), (vec!["3 at end".into()], vec!["4 EPIPE".into()]));
     s.done();
 }
 
