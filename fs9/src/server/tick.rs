@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::{Answered, Flags, Server};
-use crate::channel::{Channel, Kind};
+use super::{Answered, Flags, Open, Server, ready};
+use crate::channel::{Channel, Handle, Kind};
 use crate::ticket::Effects;
 use crate::tree::{Attr, NodeId, TIMERS};
 
@@ -47,13 +47,23 @@ impl Server {
 
     /// Makes the ticks that are due and waited for. To be called when [`Host::alarm`](crate::host::Host::alarm) said.
     pub fn tick(&mut self, fx: &mut Effects) {
-        while let Some(node) = self.timers.pop(Instant::now()) {
+        let now = Instant::now(); // what becomes due meanwhile is for the next time: others want the server too
+        while let Some(node) = self.timers.pop(now) {
             self.make_tick(node, fx);
-            let waits = |channel: &Channel| channel.view_of(None).0.has_reader() || !channel.watchers.is_empty();
-            if self.tree.channel(node).is_ok_and(waits) {
+            if self.is_awaited(node) {
                 self.expect_tick(node);
             }
         }
         self.timers.next().into_iter().for_each(|at| self.host.alarm(at));
+    }
+
+    /// Whether somebody still waits for a tick. Who polls for something else would have ticks made for ever.
+    fn is_awaited(&self, node: NodeId) -> bool {
+        let Ok(channel) = self.tree.channel(node) else { return false };
+        let polls = |handle: &Handle| match self.open.get(*handle) {
+            Some(Open::Peer(peer)) => peer.watch.as_ref().is_some_and(|watch| watch.interest & ready::IN != 0),
+            _ => false,
+        };
+        channel.view_of(None).0.has_reader() || channel.watchers.iter().any(polls)
     }
 }

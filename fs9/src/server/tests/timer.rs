@@ -54,3 +54,16 @@ fn a_timer_is_always_there_and_nobody_takes_it_away_or_changes_it() {
     assert_eq!((s.ctl("rm timer/1s"), s.ctl("hangup timer/1s")), (vec!["EPERM".into()], vec!["EINVAL".into()]));
     s.done();
 }
+
+#[test]
+fn who_polls_a_timer_for_something_else_keeps_no_clock_going() {
+    let mut s = Script::new();
+    let r = s.open("timer/1ms", "r");
+    assert_eq!(s.poll(r, OUT, Some(70)), 0);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2) {}
+    s.server.tick(&mut s.fx);
+    assert_eq!((s.said(), s.server.timers.next()), (vec![], None));
+    assert_eq!(s.poll(r, IN, Some(70)), IN, "there is a tick");
+    s.done();
+}
