@@ -83,3 +83,21 @@ fn removed_readers_take_what_is_there_and_writers_are_broken() {
     assert_eq!(s.read(r, 4), ["4 at end"]);
     s.done();
 }
+
+#[test]
+fn what_was_left_at_close_in_a_topic_that_is_removed_is_reported() {
+    let mut s = topic("");
+    let (r, w, events) = (s.open("t", "r"), s.open("t", "w"), s.open("events", "r"));
+    s.write(w, 1, "1");
+    let whole = s.open("t:whole", "w");
+    assert_eq!(s.write(whole, 2, "left"), ["2 wrote 4"]);
+    s.clunk(whole);
+    s.ctl("rm t");
+    assert_eq!((s.read(r, 3), s.read(r, 4)), (vec!["3 has \"1\"".into()], vec!["4 at end".into()]));
+    s.clunk(r);
+    s.clunk(w);
+    let told = (10..).map(|id| s.read_some(events, id, 1000, true).concat()).take_while(|line| !line.ends_with("EAGAIN"));
+    let dropped: Vec<String> = told.filter(|line| line.contains("dropped")).collect();
+    assert!(dropped.len() == 1 && dropped[0].contains("removed"), "{dropped:?}");
+    s.done();
+}
