@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use crate::tree::NodeId;
+use crate::tree::{NodeId, shrink};
 
 /// Node numbers with this bit are timers, and the bits below it are the period in milliseconds.
 const TIMER: NodeId = 1 << 33;
@@ -54,6 +54,7 @@ impl Timers {
         if let Some(Running { due: Some(due), .. }) = self.running.remove(&node) {
             self.due.remove(&(due, node));
         }
+        shrink(&mut self.running);
     }
 
     /// How many periods have passed, if one has since this was last asked.

@@ -9,7 +9,7 @@ use crate::config::Item;
 use crate::events::Event;
 use crate::spec::Spec;
 use crate::ticket::Effects;
-use crate::tree::{Attr, Body, File, Node, NodeId};
+use crate::tree::{Attr, Body, File, Node, NodeId, shrink};
 use crate::view::View;
 
 impl Server {
@@ -138,6 +138,7 @@ impl Server {
             Kind::Connection => {
                 let Ok(service) = self.tree.service_mut(node.parent) else { return };
                 service.connections.remove(&id);
+                shrink(&mut service.connections);
                 service.past.iter_mut().zip(accounts).for_each(|(past, account)| past.add(&account));
                 self.forget_if_unused(node.parent, fx);
             }
