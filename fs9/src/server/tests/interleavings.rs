@@ -50,6 +50,13 @@ impl Shared {
         result
     }
 
+    /// A server with what `ctl` makes of `verb`.
+    fn made(verb: &str) -> Shared {
+        let mut script = Script::new();
+        assert_eq!(script.ctl(verb), [format!("wrote {}", verb.len())]);
+        script.into()
+    }
+
     fn open_events(&self) -> Handle {
         let events = File { node: ROOT, part: Part::Events };
         let flags = Flags { read: true, ..Flags::default() };
@@ -57,13 +64,25 @@ impl Shared {
     }
 
     fn open(&self, path: &str, tid: u32) -> Handle {
+        self.open_with(path, tid, PLAIN)
+    }
+
+    fn reader(&self, path: &str) -> Handle {
+        self.open_with(path, 0, Flags { write: false, ..PLAIN })
+    }
+
+    fn writer(&self, path: &str) -> Handle {
+        self.open_with(path, 0, Flags { read: false, ..PLAIN })
+    }
+
+    fn open_with(&self, path: &str, tid: u32, flags: Flags) -> Handle {
         let root = File::of(ROOT);
         self.turn(|server, fx| {
             let (file, view) = path.split('/').fold((root, View::Plain), |(dir, _), name| {
                 let (file, view, _) = server.walk(dir, name.as_bytes()).unwrap();
                 (file, view)
             });
-            server.open(file, view, PLAIN, Caller { tid, ..Caller::default() }, fx).unwrap().handle
+            server.open(file, view, flags, Caller { tid, ..Caller::default() }, fx).unwrap().handle
         })
     }
 
@@ -321,6 +340,142 @@ fn an_end_is_left_while_the_other_reads_and_writes() {
         s.settled();
     });
     drop(killed);
+}
+
+/// A client comes and says `text` by request `id`.
+fn client(s: &Shared, id: u64, text: &'static str) -> JoinHandle<()> {
+    s.also(move |s| {
+        let client = s.open("s/connect", 0);
+        s.write(client, id, text);
+    })
+}
+
+#[test]
+fn clients_and_servers_in_any_order_each_client_has_exactly_one() {
+    check(|| {
+        let s = Shared::made("new --service s");
+        let (a1, a2) = (s.open("s/accept", 0), s.open("s/accept", 0));
+        join([s.also(move |s| s.read(a1, 1)), s.also(move |s| s.read(a2, 2)), client(&s, 3, "x"), client(&s, 4, "y")]);
+        assert_eq!([3, 4].map(|id| s.answered(id)), ["wrote 1"; 2]);
+        let mut got = [1, 2].map(|id| s.answered(id));
+        got.sort();
+        assert_eq!(got, ["has \"x\"", "has \"y\""]);
+        s.settled();
+    });
+}
+
+#[test]
+fn a_client_an_interrupted_server_and_another_in_any_order() {
+    check(|| {
+        let s = Shared::made("new --service s");
+        let (a, other) = (s.open("s/accept", 0), s.open("s/accept", 0));
+        join([s.also(move |s| s.read(a, 1)), s.also(|s| s.interrupt(1)), client(&s, 2, "x")]);
+        assert_eq!(s.answered(2), "wrote 1");
+        if s.answered(1) == "EINTR" {
+            // It may have the client, whom it has not heard, or left the line before that came.
+            let bound = s.turn(|server, _| server.peer(a).unwrap().bound);
+            s.read(if bound { a } else { other }, 3);
+            assert_eq!(s.answered(3), "has \"x\"");
+        } else {
+            assert_eq!(s.answered(1), "has \"x\"");
+        }
+        s.settled();
+    });
+}
+
+#[test]
+fn a_poller_misses_no_client() {
+    check(|| {
+        let s = Shared::made("new --service s");
+        let a = s.open("s/accept", 0);
+        let poll = s.also(move |s| {
+            let watcher = Watcher::new(s.door.clone(), 70);
+            let now = s.turn(|server, fx| server.poll(a, IN, Some(watcher), fx).unwrap());
+            if now & IN != 0 {
+                s.door.said().push((71, "was ready".into()));
+            }
+        });
+        join([poll, client(&s, 1, "x")]);
+        assert!(s.answer(70).is_some() != s.answer(71).is_some(), "ready, or woken: {:?}", s.door.said());
+    });
+}
+
+#[test]
+fn a_client_leaves_while_a_server_comes_and_nothing_stays_behind() {
+    check(|| {
+        let s = Shared::made("new --service s");
+        let a = s.open("s/accept", 0);
+        let silent = s.also(|s| {
+            let client = s.open("s/connect", 0);
+            s.clunk(client);
+        });
+        join([silent, s.also(move |s| s.read(a, 1)), s.also(move |s| s.read(a, 2))]);
+        s.clunk(a);
+        // It met the client, and that hung up, or was closed by us while it waited for one.
+        [1, 2].map(|id| s.answered(id)).into_iter().for_each(|said| assert!(said == "at end" || said == "EINTR"));
+        s.settled();
+        nothing_is_left(&s.server.lock().unwrap());
+    });
+}
+
+#[test]
+fn a_service_is_removed_while_client_and_server_meet() {
+    check(|| {
+        let s = Shared::made("new --service s");
+        let (a, c) = (s.open("s/accept", 0), s.open("s/connect", 0));
+        let remove = |s: &Shared| s.turn(|server, fx| server.remove(File::of(ROOT), b"s", true, fx).unwrap());
+        join([s.also(move |s| s.read(a, 1)), s.also(move |s| s.write(c, 2, "x")), s.also(remove)]);
+        let (read, written) = (s.answered(1), s.answered(2));
+        assert!(read == "at end" || (read.as_str(), written.as_str()) == ("has \"x\"", "wrote 1"), "{read}, {written}");
+        assert!(written == "wrote 1" || written == "EPIPE");
+        s.settled();
+        [a, c].into_iter().for_each(|handle| s.clunk(handle));
+        nothing_is_left(&s.server.lock().unwrap());
+        assert_eq!(s.store.used(), 0);
+    });
+}
+
+#[test]
+fn a_topics_writers_and_readers_in_any_order() {
+    check(|| {
+        let s = Shared::made("new --topic t");
+        let (w1, w2, r, leaver) = (s.writer("t"), s.writer("t"), s.reader("t"), s.reader("t"));
+        join([
+            s.also(move |s| (s.write(w1, 1, "a"), s.write(w1, 2, "b")).1),
+            s.also(move |s| s.write(w2, 3, "c")),
+            s.also(move |s| (4..7).for_each(|id| s.read(r, id))),
+            s.also(move |s| (s.read(leaver, 7), s.clunk(leaver)).1),
+        ]);
+        assert_eq!([1, 2, 3].map(|id| s.answered(id)), ["wrote 1"; 3], "nobody waits for one that has gone");
+        let order = [4, 5, 6].map(|id| s.answered(id));
+        let ours: Vec<&String> = order.iter().filter(|copy| *copy != "has \"c\"").collect();
+        assert_eq!(ours, ["has \"a\"", "has \"b\""], "in order");
+        let copy = s.answered(7);
+        assert!(copy == order[0] || copy == "EINTR", "{copy}, but {order:?}");
+        s.settled();
+    });
+}
+
+#[test]
+fn a_topics_reader_is_interrupted_while_somebody_writes() {
+    check(|| {
+        let s = Shared::made("new --topic t");
+        let (w, steady, other) = (s.writer("t"), s.reader("t"), s.reader("t"));
+        join([
+            s.also(move |s| s.read(other, 1)),
+            s.also(|s| s.interrupt(1)),
+            s.also(move |s| (s.write(w, 2, "a"), s.write(w, 3, "b")).1),
+            s.also(move |s| (s.read(steady, 4), s.read(steady, 5)).1),
+        ]);
+        assert_eq!([2, 4].map(|id| s.answered(id)), ["wrote 1", "has \"a\""]);
+        if s.answered(1) == "EINTR" {
+            assert_eq!([3, 5].map(|id| s.answer(id)), [None, None], "it has not taken the first, so the second waits");
+            s.read(other, 6);
+            assert_eq!(s.answered(6), "has \"a\"", "nothing was consumed");
+        }
+        assert_eq!([3, 5].map(|id| s.answered(id)), ["wrote 1", "has \"b\""]);
+        s.settled();
+    });
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::tree::NodeId;
 
 /// Steps of one run, and the seeds of the runs.
 const STEPS: usize = 10_000;
@@ -34,7 +35,7 @@ impl Dice {
 enum Use {
     /// The plain view of a channel that delivers each message once.
     Plain,
-    /// Another view, or a queue with --ack.
+    /// Another view, a queue with --ack, a topic or a timer.
     Other,
     /// `ctl`.
     Ctl,
@@ -47,18 +48,23 @@ struct Run {
     dice: Dice,
     open: Vec<(Handle, Use)>,
     asked: u64,
-    /// Requests without an answer: what each wants to write as a plain message.
-    waiting: BTreeMap<u64, Option<String>>,
+    /// Requests without an answer: of which descriptor, and what each wants to write as a plain message.
+    waiting: BTreeMap<u64, (Handle, Option<String>)>,
     /// Plain messages that are written, and those that were read.
     written: BTreeSet<String>,
     delivered: BTreeSet<String>,
     /// Requests that read in the plain view.
     plain_reads: BTreeSet<u64>,
+    /// The channel (of a service: the connection) that a plain message was written to, or read from.
+    places: BTreeMap<String, NodeId>,
 }
 
-const NAMES: [&str; 5] = ["q", "r", "k", "p", "d"];
-const FILES: [&str; 14] =
-    ["q", "q", "q", "r", "r", "p/a", "p/a", "p/b", "p/b", "p/b:whole", "q:line", "q:whole", "k", "events"];
+const NAMES: [&str; 7] = ["q", "r", "k", "p", "d", "s", "t"];
+#[rustfmt::skip]
+const FILES: [&str; 25] = [
+    "q", "q", "q", "r", "r", "p/a", "p/a", "p/b", "p/b", "p/b:whole", "q:line", "q:whole", "k", "events", "s/connect",
+    "s/connect", "s/connect", "s/accept", "s/accept", "s/accept", "s/connect:whole", "t", "t", "t:line", "timer/1h",
+];
 
 impl Run {
     fn new(seed: u64) -> Run {
@@ -74,13 +80,21 @@ impl Run {
             written,
             delivered,
             plain_reads: BTreeSet::new(),
+            places: BTreeMap::new(),
         }
     }
 
-    fn ask(&mut self, message: Option<String>) -> u64 {
+    fn ask(&mut self, handle: Handle, message: Option<String>) -> u64 {
         self.asked += 1;
-        self.waiting.insert(self.asked, message);
+        self.waiting.insert(self.asked, (handle, message));
         self.asked
+    }
+
+    /// A plain message is read where it was written: no connection sees another's.
+    fn place(&mut self, handle: Handle, text: &str) {
+        let Ok(node) = self.s.server.peer(handle).map(|peer| peer.node) else { return };
+        let known = *self.places.entry(text.to_owned()).or_insert(node);
+        assert!(known == node || !text.starts_with("plain"), "{text} is in the wrong channel");
     }
 
     /// Takes note of the answers; nobody is answered twice or without having asked.
@@ -92,16 +106,19 @@ impl Run {
             if what == "wake" {
                 continue;
             }
-            let message = self.waiting.remove(&id).unwrap_or_else(|| panic!("{id} is answered again: {what}"));
+            let (handle, message) =
+                self.waiting.remove(&id).unwrap_or_else(|| panic!("{id} is answered again: {what}"));
             if let Some(message) = message
                 && what.starts_with("wrote")
             {
+                self.place(handle, &message);
                 self.written.insert(message);
             }
             if let Some(text) = what.strip_prefix("has ")
                 && self.plain_reads.remove(&id)
             {
                 let text = text.trim_matches('"').to_owned();
+                self.place(handle, &text);
                 let again = !self.delivered.insert(text.clone()) && text.starts_with("plain");
                 assert!(!again, "{text} is delivered again");
             }
@@ -165,7 +182,7 @@ impl Run {
             let what = match path {
                 "ctl" => Use::Ctl,
                 _ if text => Use::Text,
-                "q" | "r" | "p/a" | "p/b" => Use::Plain,
+                "q" | "r" | "p/a" | "p/b" | "s/connect" | "s/accept" => Use::Plain,
                 _ => Use::Other,
             };
             self.open.push((opened.handle, what));
@@ -174,7 +191,7 @@ impl Run {
 
     fn read(&mut self) {
         let Some((handle, what)) = self.any() else { return };
-        let id = self.ask(None);
+        let id = self.ask(handle, None);
         // Short reads get parts, which are not whole messages to recognise.
         let size = if what == Use::Plain { 4096 } else { self.dice.one(&[1, 5, 4096]) };
         if what == Use::Plain {
@@ -196,7 +213,7 @@ impl Run {
             _ if what == Use::Plain => format!("plain {}", self.asked),
             _ => format!("view {}", self.asked),
         };
-        let id = self.ask((what == Use::Plain).then(|| text.clone()));
+        let id = self.ask(handle, (what == Use::Plain).then(|| text.clone()));
         let flags = Flags { nonblocking: self.dice.chance(20), sync: self.dice.chance(20), ..PLAIN };
         let (caller, ticket) = (Caller::default(), self.s.ticket(id));
         let data = match self.dice.chance(20) {
@@ -209,16 +226,18 @@ impl Run {
     fn obey(&mut self) {
         let name = self.dice.one(&NAMES);
         let root = File::of(ROOT);
-        match self.dice.roll(8) {
+        match self.dice.roll(9) {
             0 => drop(self.s.server.make_directory(root, b"d", 0o700, Caller::default())),
-            1 => drop(self.s.server.remove(root, name.as_bytes(), name == "d" || name == "p", &mut self.s.fx)),
+            1 => drop(self.s.server.remove(root, name.as_bytes(), ["d", "p", "s"].contains(&name), &mut self.s.fx)),
             2 => drop(self.s.server.rename(root, b"r", root, b"x").and_then(|()| {
                 self.s.server.rename(root, b"x", root, b"r") // and back
             })),
             3 => {
                 let ctl = self.s.find("ctl").0;
-                let _ = self.s.server.obey(ctl, b"hangup p", Caller::default(), &mut self.s.fx);
+                let verb = self.dice.one(&["hangup p", "hangup s"]);
+                let _ = self.s.server.obey(ctl, verb.as_bytes(), Caller::default(), &mut self.s.fx);
             }
+            4 => self.s.server.tick(&mut self.s.fx),
             _ => self.make(name),
         }
     }
@@ -228,6 +247,8 @@ impl Run {
         let verb = match name {
             "k" => "new --ack k".to_owned(),
             "p" => "new --pair p".to_owned(),
+            "s" => "new --service --backlog=3 s".to_owned(),
+            "t" => format!("new --topic {} t", self.dice.one(&["", "--latest"])).replace("  ", " "),
             name => format!("new {name}"),
         };
         let ctl = self.s.find("ctl").0;
@@ -239,8 +260,10 @@ impl Run {
         let plain = |message: &&String| message.starts_with("plain");
         let unwritten: Vec<_> = self.delivered.iter().filter(plain).filter(|m| !self.written.contains(*m)).collect();
         assert!(unwritten.is_empty(), "read but not written: {unwritten:?}");
-        let plain = self.delivered.iter().filter(plain).count();
-        assert!(plain > 250, "{plain} messages were read: too little has happened to say anything");
+        let plain: Vec<_> = self.delivered.iter().filter(plain).collect();
+        let on_connections = plain.iter().filter(|message| Tree::number(self.places[**message]) > 1).count();
+        let read = (plain.len(), on_connections);
+        assert!(read.0 > 150 && read.1 > 15, "{read:?} messages were read: too little has happened to say anything");
     }
 }
 
