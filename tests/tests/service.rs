@@ -129,6 +129,7 @@ fn a_service_is_a_directory_of_four_files() {
 fn ends_without_a_client_are_bound_in_the_order_of_their_first_read_write_or_poll() {
     let mount = with_service("");
     let [a1, a2, a3, a4] = [(); 4].map(|()| accept(&mount));
+    assert_eq!(a4.poll(BOTH), PollFlags::empty());
     let clients = ["one", "two", "three"].map(|name| {
         let client = connect(&mount);
         client.write(name).unwrap();

@@ -41,6 +41,19 @@ fn a_writer_waits_for_the_slowest() {
 }
 
 #[test]
+fn what_waits_to_be_published_is_also_for_readers_that_come_meanwhile() {
+    let mut s = topic("");
+    let (w, slow) = (s.open("t", "w"), s.open("t", "r"));
+    s.write(w, 1, "1");
+    assert_eq!(s.write(w, 2, "2"), NOTHING);
+    let late = s.open("t", "r");
+    assert_eq!(s.read_some(late, 3, 100, true), ["3 EAGAIN"]);
+    assert_eq!(s.read(slow, 4), ["4 has \"1\"", "2 wrote 1"]);
+    assert_eq!((s.read(late, 5), s.read(slow, 6)), (vec!["5 has \"2\"".into()], vec!["6 has \"2\"".into()]));
+    s.done();
+}
+
+#[test]
 fn of_the_newest_a_slow_reader_sees_one_and_holds_up_nobody() {
     let mut s = topic("--latest");
     let (w, r) = (s.open("t", "w"), s.open("t", "r"));
@@ -96,7 +109,8 @@ fn what_was_left_at_close_in_a_topic_that_is_removed_is_reported() {
     assert_eq!((s.read(r, 3), s.read(r, 4)), (vec!["3 has \"1\"".into()], vec!["4 at end".into()]));
     s.clunk(r);
     s.clunk(w);
-    let told = (10..).map(|id| s.read_some(events, id, 1000, true).concat()).take_while(|line| !line.ends_with("EAGAIN"));
+    let told =
+        (10..).map(|id| s.read_some(events, id, 1000, true).concat()).take_while(|line| !line.ends_with("EAGAIN"));
     let dropped: Vec<String> = told.filter(|line| line.contains("dropped")).collect();
     assert!(dropped.len() == 1 && dropped[0].contains("removed"), "{dropped:?}");
     s.done();
