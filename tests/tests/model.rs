@@ -27,6 +27,8 @@ enum Step {
     /// Of anybody who ever came: in line, answered or cancelled before.
     Cancel(Index),
     Commit,
+    Overtake,
+    Pop,
     HangUp(Reason),
     Close(Reason),
     Reopen,
@@ -210,6 +212,25 @@ impl Model {
                     self.slot.push(letter);
                 }
             }
+            Step::Overtake => {
+                if !self.nobody_will_read() {
+                    self.dropped.extend(self.slot.drain(..).map(|letter| (letter, "missed")));
+                }
+                return self.step(&Step::Commit);
+            }
+            Step::Pop => {
+                let oldest = self.slot.iter().copied().min_by_key(|letter| self.age(*letter));
+                if let Some(letter) = oldest {
+                    self.slot.retain(|other| *other != letter);
+                } else if let Some((writer, Some(letter), _)) = self.writers.first().copied() {
+                    self.writers.remove(0);
+                    self.send(letter);
+                    self.said.push(Said::Sent(writer));
+                    self.returned = Some(letter);
+                }
+                self.returned = self.returned.or(oldest);
+                self.kept.extend(self.returned);
+            }
             // The first hang-up stands: what was read as the end stays the end, and a loss is not forgotten.
             Step::HangUp(reason) => {
                 self.break_writers();
@@ -273,6 +294,8 @@ impl ReferenceStateMachine for Model {
             3 => Just(Step::WaitTurn),
             6 => any::<Index>().prop_map(Step::Cancel),
             2 => Just(Step::Commit),
+            1 => Just(Step::Overtake),
+            2 => Just(Step::Pop),
             1 => reason().prop_map(Step::HangUp),
             1 => reason().prop_map(Step::Close),
             2 => Just(Step::Reopen),
@@ -347,6 +370,11 @@ impl Tested {
                 returned = self.lane.commit(self.letters, &mut out);
                 self.letters += 1;
             }
+            Step::Overtake => {
+                returned = self.lane.overtake(self.letters, &mut out);
+                self.letters += 1;
+            }
+            Step::Pop => returned = self.lane.pop(&mut out),
             Step::HangUp(reason) => self.lane.hang_up(*reason, &mut out),
             Step::Close(reason) => self.lane.close(*reason, &mut out),
             Step::Reopen => self.lane.reopen(),
