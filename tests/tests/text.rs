@@ -62,8 +62,9 @@ fn readme_tells_how_to_use_the_directory_and_is_right() {
 fn ctl_lists_its_verbs() {
     let mount = Mount::new();
     let help = fs::read_to_string(mount.path("ctl")).unwrap();
-    let verbs: Vec<_> = help.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(verbs, ["new", "rm", "hangup", "stop"]);
+    let verbs: Vec<_> =
+        help.lines().filter_map(|line| line.split(' ').next().filter(|verb| !verb.is_empty())).collect();
+    assert_eq!(verbs, ["new", "new", "new", "new", "spawn", "rm", "hangup", "stop"]);
     assert!(help.lines().all(|line| line.len() > 30), "each has a line of help: {help}");
 }
 
@@ -75,6 +76,8 @@ fn every_verb_of_ctl_does_what_it_says() {
         ("new q", "q", "queue", false),
         ("new --ack d/strict\n", "d/strict", "queue", true),
         ("new --pair my talk\n", "my talk", "pair", false),
+        ("new --service --hello --backlog=7 d/s", "d/s", "service", false),
+        ("new --topic --latest news", "news", "topic", false),
         ("new -- --odd", "--odd", "queue", false),
     ] {
         assert_eq!(ctl(&mount, verb), Ok(verb.len()), "{verb}");
@@ -128,6 +131,15 @@ fn what_ctl_does_not_know_is_refused_reported_and_changes_nothing() {
         ("new --pair", Errno::INVAL),
         ("new --pair --ack x", Errno::INVAL),
         ("new --what x", Errno::INVAL),
+        ("new --hello x", Errno::INVAL),
+        ("new --service --latest x", Errno::INVAL),
+        ("new --service --backlog=many x", Errno::INVAL),
+        ("new timer", Errno::EXIST),
+        ("new timer/1s", Errno::EXIST),
+        ("new timer/x", Errno::PERM),
+        ("rm timer", Errno::PERM),
+        ("rm timer/1s", Errno::PERM),
+        ("hangup timer/1s", Errno::INVAL),
         ("new x\nnew y\n", Errno::INVAL),
         ("new x\n\n", Errno::INVAL),
         ("new a\tb", Errno::INVAL),
@@ -164,7 +176,7 @@ fn what_ctl_does_not_know_is_refused_reported_and_changes_nothing() {
         assert_eq!(events.next()["event"], "refused");
     }
     assert_eq!(mount.status()["channels"], before);
-    assert_eq!(mount.run("ls p"), "README\nctl\nd\nevents\nq\nstatus\nstatus.json\nt\n");
+    assert_eq!(mount.run("ls p"), "README\nctl\nd\nevents\nq\nstatus\nstatus.json\nt\ntimer\n");
     assert_eq!(mount.run("ls p/d"), "x\n");
 }
 
@@ -187,11 +199,12 @@ fn status_json_has_its_schema() {
     }
     let pid = std::process::id();
     let expected = json!({
-        "name": "d/q", "kind": "queue", "ack": false, "mode": "0640", "uid": 0, "gid": 0, "ends": [], "left": null,
+        "name": "d/q", "kind": "queue", "ack": false, "latest": false, "mode": "0640", "uid": 0, "gid": 0,
+        "ends": [], "connections": 0, "backlog": 0, "backlog_limit": 0, "command": [], "left": null,
         "lanes": [{"from": null, "sent": 0, "received": 0, "redelivered": 0, "dropped": {}, "slot": 0, "held": 0,
                    "readers": 1, "writers": 0}],
-        "holders": [{"end": null, "pid": pid, "uid": 0, "access": "r", "view": "line", "since": null,
-                     "waiting": "read", "waiting_since": null, "holds": false}],
+        "holders": [{"end": null, "connection": null, "pid": pid, "uid": 0, "access": "r", "view": "line", "since": null,
+                     "waiting": "read", "waiting_since": null, "holds": false, "awaited": false, "missed": 0}],
     });
     assert_eq!(queue, expected);
     let counts = &mount.status()["counts"];
