@@ -90,7 +90,7 @@ fn every_verb_of_ctl_does_what_it_says() {
     ctl(&mount, "hangup my talk").unwrap();
     assert_eq!(reading.get().unwrap(), b"");
     assert_eq!(b.write("x"), Err(Errno::PIPE));
-    for name in ["my talk", "d/strict", "d", "q", "--odd"] {
+    for name in ["my talk", "d/strict", "d/s", "d", "news", "q", "--odd"] {
         assert_eq!(ctl(&mount, format!("rm {name}\n")).map(drop), Ok(()), "{name}");
         assert!(!mount.path(name).exists());
     }

@@ -54,6 +54,14 @@ fn main() {
             }
         }
     }
+    for place in [Place::Pinned, Place::Unpinned] {
+        let title = format!("connection 64 B, {place}, pair=floor");
+        if wanted(&title) {
+            let ours = Ours::up(place);
+            let kind = Kind::RoundTrip { bytes: 64, rounds: 4000 };
+            compare(&title, 1.05, || kind.measure(ours.ends(), place), || kind.measure(ours.connection(), place));
+        }
+    }
     if wanted("64 pairs at once") {
         let floors: Vec<Floor> = (0..64).map(|_| Floor::up(tools.path(), Place::Unpinned)).collect();
         let ours = Ours::with_pairs(64);

@@ -70,7 +70,7 @@ impl Drop for Floor {
     }
 }
 
-/// fs9, with pairs named 0, 1, ... and a queue named q.
+/// fs9, with pairs named 0, 1, ..., a queue named q and a service named s.
 pub struct Ours {
     mount: Mount,
     pairs: usize,
@@ -97,12 +97,18 @@ impl Ours {
             assert!(fs9(&["new", "--pair", path.to_str().unwrap()]).status().unwrap().success());
         }
         fs::write(mount.path("ctl"), "new q").unwrap();
+        fs::write(mount.path("ctl"), "new --service s").unwrap();
         Ours { mount, pairs }
     }
 
     /// The two ends of the first pair.
     pub fn ends(&self) -> Ends {
         ["0/a", "0/b"].map(|end| self.mount.path(end))
+    }
+
+    /// The two ends of a service. Whoever opens both has a connection of its own.
+    pub fn connection(&self) -> Ends {
+        ["s/connect", "s/accept"].map(|end| self.mount.path(end))
     }
 
     /// The queue, to write and to read.
