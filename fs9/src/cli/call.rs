@@ -19,11 +19,12 @@ use super::wait::{Wait, seconds};
 ///
 /// Opens PATH once, for reading and writing: sends MESSAGE, or else all of standard
 /// input, as one message, then receives one and writes it to standard output. Meant
-/// for an end of a pair; on a queue, anyone may receive either message.
+/// for `connect` of a service and an end of a pair; on a queue, anyone may receive
+/// either message.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Call {
-    /// The channel: an end of a pair
+    /// The channel: `connect` of a service, or an end of a pair
     path: PathBuf,
     /// The message; standard input without it
     message: Option<OsString>,

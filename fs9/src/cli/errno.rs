@@ -74,6 +74,9 @@ fn meaning(verb: Verb, path: &Path, errno: Errno) -> Option<String> {
             "the other end was killed or lost (ECONNRESET), and all it had sent was received before: \
              `fs9 status {word}` shows the reason; open the channel anew when the other side is back"
         ),
+        Errno::CONNREFUSED => format!(
+            "nobody serves it now (ECONNREFUSED): `fs9 status {word}` shows what is open; start what opens `accept`"
+        ),
         Errno::BUSY => format!(
             "another process holds this end (EBUSY), and an end has one holder: \
              `fs9 status {word}` shows which; wait until it closes, or use the other end"
@@ -96,7 +99,8 @@ fn meaning(verb: Verb, path: &Path, errno: Errno) -> Option<String> {
         }
         Errno::ISDIR => {
             format!(
-                "it is a directory (EISDIR): name a channel in it; if it is a pair one end, {0}/a or {0}/b",
+                "it is a directory (EISDIR): name a channel in it; of a pair one end, {0}/a or {0}/b; of a service \
+                 {0}/connect",
                 shown(path)
             )
         }
@@ -112,7 +116,10 @@ fn meaning(verb: Verb, path: &Path, errno: Errno) -> Option<String> {
 fn not_now(verb: Verb) -> &'static str {
     match verb {
         Verb::Receive => "no message is there yet (EAGAIN): try later, or leave --nonblock away to wait",
-        _ => "the last message has not been taken yet (EAGAIN): try later, or leave --nonblock away to wait",
+        _ => {
+            "the last message has not been taken yet, or of a service, enough clients wait already (EAGAIN): try later, or \
+             leave --nonblock away to wait"
+        }
     }
 }
 
@@ -127,7 +134,7 @@ fn not_allowed(verb: Verb, errno: Errno) -> &'static str {
              only with `fs9 up --allow-other`"
         }
         (Verb::Send, _) => {
-            "its mode does not let you (EACCES): README, status and events are for reading; a channel's owner can chmod it, \
+            "its mode does not let you (EACCES): README, status, events and timers are for reading; a channel's owner can chmod it, \
              and a mount is for other users only with `fs9 up --allow-other`"
         }
         _ => {
@@ -155,7 +162,10 @@ fn invalid(verb: Verb) -> &'static str {
              and does not end like a view (:line, :whole)"
         }
         Verb::Remove => "only channels and directories can be removed (EINVAL): `fs9 ls` shows which names are",
-        _ => "this file does not take that (EINVAL): `fs9 ls` shows which names are channels",
+        _ => {
+            "this file does not take that (EINVAL): a topic is read or written, not both; `fs9 ls` shows which names are \
+             channels"
+        }
     }
 }
 
@@ -176,11 +186,12 @@ fn full(verb: Verb) -> &'static str {
 mod tests {
     use super::*;
 
-    const KNOWN: [Errno; 20] = [
+    const KNOWN: [Errno; 21] = [
         Errno::MSGSIZE,
         Errno::AGAIN,
         Errno::PIPE,
         Errno::CONNRESET,
+        Errno::CONNREFUSED,
         Errno::BUSY,
         Errno::SHUTDOWN,
         Errno::ACCESS,
