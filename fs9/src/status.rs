@@ -216,7 +216,7 @@ impl ChannelStatus {
         if !self.command.is_empty() {
             let _ = write!(text, "  runs {:?}", self.command.join(" "));
         }
-        if self.backlog_limit > 0 {
+        if matches!(&*self.kind, "service" | "program") {
             let _ = write!(text, "  connections {}, waiting for a server {}", self.connections, self.backlog);
             let _ = write!(text, " of {}", self.backlog_limit);
         }
@@ -291,7 +291,7 @@ mod tests {
          "ends":[{"end":"b","reason":"killed 9"}],"left":{"pid":9,"reason":"killed 9"},
          "holders":[{"end":"a","pid":12,"uid":3,"access":"rw","view":null,"since":-1,"waiting":"read",
                      "waiting_since":1e300,"holds":true}]},
-        {"name":"jobs","kind":"queue","ack":true,"mode":"0600"}]}"#;
+        {"name":"jobs","kind":"queue","ack":true,"mode":"0600"},{"name":"s","kind":"service","mode":"0700"}]}"#;
 
     #[test]
     fn a_channel_for_people() {
@@ -303,7 +303,8 @@ mod tests {
             "dir/chat  pair 0600 uid 3  from a:  sent 2 = received 1 + dropped 1 killed + slot 0 + held 0  redelivered 0  \
              waiting 1 to read, 0 to write  b left: killed 9  last left: pid 9 killed 9\n\
              \x20 dir/chat/a  pid 12 uid 3  rw  open for 0s  waits to read for 0s  holds a message\n\
-             jobs  queue --ack 0600 uid 0\n"
+             jobs  queue --ack 0600 uid 0\n\
+             s  service 0700 uid 0  connections 0, waiting for a server 0 of 0\n"
         );
     }
 
@@ -312,6 +313,6 @@ mod tests {
         let status: Status = serde_json::from_str(JSON).expect("the schema");
         let again: Status = serde_json::from_str(&serde_json::to_string(&status).expect("JSON")).expect("the same");
         assert_eq!(status.channels[0].lanes[0].dropped, again.channels[0].lanes[0].dropped);
-        assert_eq!((again.server.pid, again.channels.len()), (7, 2));
+        assert_eq!((again.server.pid, again.channels.len()), (7, 3));
     }
 }
