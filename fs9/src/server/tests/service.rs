@@ -136,6 +136,20 @@ fn hello_says_who_the_client_is() {
 }
 
 #[test]
+fn hello_is_there_before_the_client_has_said_anything_and_before_a_whole() {
+    let mut s = service("--hello");
+    let a = s.open("s/accept:whole", "r");
+    assert_eq!(s.poll(a, IN, Some(70)), 0);
+    let c = s.open("s/connect", "rw");
+    assert_eq!((s.said(), s.poll(a, IN, None) & IN), (vec!["70 wake".into()], IN));
+    assert!(s.read_some(a, 1, 7, false)[0].starts_with("1 has \"{"), "in pieces, as any message");
+    assert!(s.read(a, 2)[0].ends_with("null}\\n\""));
+    assert_eq!(s.write(c, 3, "x"), ["3 wrote 1"]);
+    assert_eq!((s.read(a, 4), s.read(a, 5)), (vec!["4 has \"x\"".into()], vec!["5 at end".into()]));
+    s.done();
+}
+
+#[test]
 fn removed_it_ends_for_all() {
     let mut s = service("");
     let (c, waiting, unheard) = (s.open("s/connect", "rw"), s.open("s/connect", "rw"), s.open("s/connect", "rw"));
