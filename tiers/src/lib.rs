@@ -375,6 +375,7 @@ pub mod message;
 mod parcel;
 mod peer;
 pub mod process;
+mod readiness;
 mod receiver;
 mod select;
 mod sender;

@@ -19,10 +19,8 @@ pub(crate) mod passport;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::event::PollFlags;
 
 pub use child::{Child, inherited, spawn};
 pub use link::Credentials;
@@ -32,6 +30,7 @@ use crate::holder::Holder;
 use crate::message::Message;
 use crate::parcel::{self, Received, socket_pair};
 use crate::peer::Peer;
+use crate::readiness::wait_for;
 use crate::slot::Deadline;
 use link::{Link, Parts, Side};
 use memory::Memory;
@@ -122,17 +121,5 @@ fn stranger() -> io::Error {
 
 /// Waits until there is something to read, or a hang-up.
 fn wait_readable(descriptor: impl AsFd, deadline: Deadline) -> io::Result<()> {
-    loop {
-        let left = match deadline {
-            Deadline::Never => None,
-            Deadline::Now => Some(Timespec { tv_sec: 0, tv_nsec: 0 }),
-            Deadline::At(end) => Timespec::try_from(end.saturating_duration_since(Instant::now())).ok(),
-        };
-        match poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], left.as_ref()) {
-            Ok(0) if left.is_some() => return Err(io::ErrorKind::TimedOut.into()),
-            Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
+    if wait_for(descriptor, PollFlags::IN, deadline)?.is_empty() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
 }
