@@ -61,11 +61,13 @@ pub enum Reason {
     Unreachable,
     /// The two ends do not understand each other and have hung up: they have other types, or one broke the protocol.
     Protocol,
+    /// It was lost, and cannot be seen from here how: killed, or with its node. The `status` of the mount tells.
+    Lost,
 }
 
 impl Reason {
     /// How many kinds of reasons there are: the length of a table that counts by reason.
-    pub const KINDS: usize = 10;
+    pub const KINDS: usize = 11;
 
     /// The reason without its figure, as the ledger counts it.
     pub const fn kind(self) -> &'static str {
@@ -80,6 +82,7 @@ impl Reason {
             Reason::Revoked => "revoked",
             Reason::Unreachable => "unreachable",
             Reason::Protocol => "broke the protocol",
+            Reason::Lost => "lost",
         }
     }
 
@@ -96,6 +99,7 @@ impl Reason {
             Reason::Revoked => 7,
             Reason::Unreachable => 8,
             Reason::Protocol => 9,
+            Reason::Lost => 10,
         }
     }
 
@@ -112,19 +116,22 @@ impl Reason {
             Reason::Revoked,
             Reason::Unreachable,
             Reason::Protocol,
+            Reason::Lost,
         ]
     }
 
     /// Whether the other end was lost rather than ended: its reader is told so once, with ECONNRESET.
     pub const fn is_loss(self) -> bool {
-        matches!(self, Reason::Killed(_) | Reason::Panicked | Reason::Unreachable | Reason::Protocol)
+        use Reason::{Killed, Lost, Panicked, Protocol, Unreachable};
+        matches!(self, Killed(_) | Panicked | Unreachable | Protocol | Lost)
     }
 
     /// Whether a reader that went for this reason died on the message it held, which another reader must then have.
     pub const fn is_death(self) -> bool {
         match self {
             // Of an end that cannot be seen the worse is believed: a message twice is better than none.
-            Reason::Killed(_) | Reason::Panicked | Reason::Ended | Reason::Unreachable | Reason::Protocol => true,
+            Reason::Killed(_) | Reason::Panicked | Reason::Ended => true,
+            Reason::Unreachable | Reason::Protocol | Reason::Lost => true,
             Reason::Exited(code) => code != 0,
             Reason::Closed | Reason::Removed | Reason::HungUp | Reason::Revoked => false,
         }
@@ -152,7 +159,7 @@ mod tests {
         let names = all.map(|reason| reason.to_string()).join(", ");
         assert_eq!(
             names,
-            "closed, exited 0, killed 0, ended, removed, hung up, panicked, revoked, unreachable, broke the protocol"
+            "closed, exited 0, killed 0, ended, removed, hung up, panicked, revoked, unreachable, broke the protocol, lost"
         );
         assert!(all.iter().all(|reason| reason.is_death() || !reason.is_loss()), "who is lost died on its message");
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::io;
 
 use thiserror::Error;
 
@@ -24,9 +25,13 @@ pub enum Unfit {
     /// It has more than `limit` bytes once it is encoded, see [`LIMIT`](crate::message::LIMIT).
     #[error("the message has more than {limit} bytes when it is encoded; send it in parts")]
     TooLong {
-        /// The longest message, in encoded bytes.
+        /// The longest message, in encoded bytes. Of a mount that allows less than others it is not told: one less than
+        /// this message has.
         limit: usize,
     },
+    /// It has no bytes, and over a file: a write of nothing is none.
+    #[error("the message is empty, and a file has no empty messages; send something")]
+    Empty,
     /// Its `Serialize` failed, or wrote a sequence without saying its length first.
     #[error(
         "the message cannot be encoded; its `Serialize` failed, or part of it has no known length, \
@@ -36,6 +41,9 @@ pub enum Unfit {
     /// What was to be handed over beside it cannot go there.
     #[error("an end cannot be handed over: {0}")]
     Capability(Refusal),
+    /// The file refused it, for another reason than that the other end is gone.
+    #[error("the file refused it: {0}")]
+    Refused(io::ErrorKind),
 }
 
 /// Why a send with capabilities sent nothing and handed nothing over.
