@@ -45,14 +45,20 @@ enum Tier<'a> {
     /// Only in this process. The addresses of its lanes.
     Thread([usize; 2]),
     Process(&'a Arc<Link>),
+    /// Only in this process.
+    File,
 }
 
 impl Held {
-    /// Where it can go to another process: its link. None between threads.
-    pub fn link(&self) -> Option<&Arc<Link>> {
+    /// By what it can go to another process: its link.
+    ///
+    /// # Errors
+    /// Where only channels between processes can.
+    pub fn link(&self) -> Result<&Arc<Link>, Refusal> {
         match (self.tier)(&*self.peer) {
-            Some(Tier::Process(link)) => Some(link),
-            _ => None,
+            Some(Tier::Process(link)) => Ok(link),
+            Some(Tier::File) => Err(Refusal::File),
+            Some(Tier::Thread(_)) | None => Err(Refusal::Thread),
         }
     }
 
@@ -67,6 +73,7 @@ fn tier<Out: Message, In: Message>(peer: &dyn Any) -> Option<Tier<'_>> {
     match (&peer.sender().tx, &peer.receiver().rx) {
         (Tx::Process(link), _) => Some(Tier::Process(link)),
         (Tx::Thread(there), Rx::Thread(back)) => Some(Tier::Thread([there.address(), back.address()])),
+        (Tx::File(_), _) => Some(Tier::File),
         (Tx::Thread(_), _) => None,
     }
 }
@@ -195,6 +202,12 @@ pub enum Refusal {
     /// Its other end is a thread of this process.
     #[error("its other end is a thread of this process; make the channel with `process::pair`")]
     Thread,
+    /// It is the end of a file.
+    #[error("it is the end of a file; close it and send the path")]
+    File,
+    /// What it was to go over is a file.
+    #[error("bytes cross a file, authority never does; use a channel between threads or processes")]
+    Bytes,
     /// It is an end of the very channel that it was to go over.
     #[error("a channel cannot carry its own end")]
     Itself,

@@ -7,35 +7,38 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::error::{RecvError, SendError};
+use crate::gate::Gate;
 use crate::message::Message;
 use crate::receiver::{Near, Receiver};
 use crate::sender::{Permit, Sender};
-use crate::slot::End;
+use crate::slot::Stop;
 use crate::watch::Alarm;
 
-/// A task in the line of those that one end wakes.
+/// A task in the line of those that are woken at one gate.
 #[derive(Debug, Default)]
 struct Waiting(Option<u64>);
 
 impl Waiting {
     /// Makes an attempt, and another from within the line: what comes between them is not missed. Who is served leaves.
-    fn poll<R>(&mut self, end: End<'_>, context: &Context<'_>, mut attempt: impl FnMut() -> Option<R>) -> Poll<R> {
-        let served = attempt().or_else(|| {
-            end.register(&mut self.0, context.waker());
-            attempt()
-        });
-        match served {
-            Some(result) => {
-                self.leave(end);
-                Poll::Ready(result)
-            }
-            None => Poll::Pending,
-        }
+    /// The attempt is told where it would be in vain.
+    fn poll<R, E>(
+        &mut self,
+        gate: Gate<'_>,
+        context: &Context<'_>,
+        mut attempt: impl FnMut(Result<(), Stop>) -> Result<Option<R>, E>,
+    ) -> Poll<Result<R, E>> {
+        let served = match attempt(Ok(())) {
+            Ok(None) => attempt(gate.register(&mut self.0, context.waker())),
+            served => served,
+        };
+        let Some(result) = served.transpose() else { return Poll::Pending };
+        self.leave(gate);
+        Poll::Ready(result)
     }
 
-    fn leave(&mut self, end: End<'_>) {
+    fn leave(&mut self, gate: Gate<'_>) {
         if let Some(ticket) = self.0.take() {
-            end.unregister(ticket);
+            gate.unregister(ticket);
         }
     }
 }
@@ -51,13 +54,13 @@ impl Reserving {
         sender: &'a Sender<T>,
         context: &Context<'_>,
     ) -> Poll<Result<Permit<'a, T>, SendError<()>>> {
-        let end = sender.tx.end();
-        self.0.poll(end, context, || sender.permit(end.attempt()))
+        let gate = sender.tx.gate();
+        self.0.poll(gate, context, |hope| sender.permit(hope.and_then(|()| gate.attempt())))
     }
 
     /// The task does not wait any more; to be called before this is dropped.
     pub fn cancel<T>(&mut self, sender: &Sender<T>) {
-        self.0.leave(sender.tx.end());
+        self.0.leave(sender.tx.gate());
     }
 }
 
@@ -73,15 +76,17 @@ impl Receiving {
     /// Receives once there is a message.
     pub fn poll<T: Message>(&mut self, receiver: &Receiver<T>, context: &Context<'_>) -> Poll<Result<T, RecvError>> {
         match receiver.rx.near() {
-            Near::Slot(end) => self.waiting.poll(end, context, || receiver.delivery(end.attempt())),
+            Near::Gate(gate) => {
+                self.waiting.poll(gate, context, |hope| receiver.delivery(hope.and_then(|()| gate.attempt())))
+            }
             Near::Timer(timer) => timer.poll(context, &mut self.alarm),
         }
     }
 
     /// The task does not wait any more; to be called before this is dropped.
     pub fn cancel<T>(&mut self, receiver: &Receiver<T>) {
-        if let Near::Slot(end) = receiver.rx.near() {
-            self.waiting.leave(end);
+        if let Near::Gate(gate) = receiver.rx.near() {
+            self.waiting.leave(gate);
         }
         self.alarm = None;
     }
@@ -136,18 +141,22 @@ impl<T: Message> Future for SendFuture<'_, T> {
 
     /// Once it was ready it is pending for ever.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.message.is_none() {
-            return Poll::Pending;
+        while self.message.is_some() {
+            let reserved = match Pin::new(&mut self.reserve).poll(context) {
+                Poll::Ready(reserved) => reserved,
+                Poll::Pending => return Poll::Pending,
+            };
+            let Some(message) = self.message.take() else { break };
+            match reserved {
+                Ok(permit) => match permit.put(message) {
+                    Ok(None) => return Poll::Ready(Ok(())),
+                    Ok(back) => self.message = back,
+                    Err(error) => return Poll::Ready(Err(error)),
+                },
+                Err(error) => return Poll::Ready(Err(error.map(|()| message))),
+            }
         }
-        let reserved = match Pin::new(&mut self.reserve).poll(context) {
-            Poll::Ready(reserved) => reserved,
-            Poll::Pending => return Poll::Pending,
-        };
-        let Some(message) = self.message.take() else { return Poll::Pending };
-        Poll::Ready(match reserved {
-            Ok(permit) => permit.send(message),
-            Err(error) => Err(error.map(|()| message)),
-        })
+        Poll::Pending
     }
 }
 

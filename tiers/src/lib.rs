@@ -1,9 +1,11 @@
 //! fs9-tiers: send and receive one message, at any distance.
 //!
 //! A [`Peer`] is one end of a channel: it sends values of one type and receives values of another. At the other end is
-//! a thread of this process, or another process of this machine. The code that uses a peer is the same for both.
+//! a thread of this process, another process of this machine, or whoever has opened a file of an fs9 mount: a program in
+//! another language, or on another machine. The code that uses a peer is the same for all.
 //!
-//! - [The first pair](#the-first-pair), [the other end as a process](#the-other-end-as-a-process)
+//! - [The first pair](#the-first-pair), [the other end as a process](#the-other-end-as-a-process), [the channel as a
+//!   file](#the-channel-as-a-file)
 //! - [One message at a time](#one-message-at-a-time), [when the other end is gone](#when-the-other-end-is-gone),
 //!   [waiting no longer than](#waiting-no-longer-than), [room first](#room-first-message-second), [tasks](#tasks),
 //!   [several things at once](#several-things-at-once)
@@ -81,6 +83,21 @@
 //! Both sides must be built from the same message types. Where one starts the other that is a matter of building; a
 //! mistake is found only by bytes that do not decode, and then ends the channel with
 //! [`Reason::Protocol`](error::Reason::Protocol).
+//!
+//! # The channel as a file
+//!
+//! On a mount (`fs9 up`) every channel is a file, and [`mod@file`] makes a peer of it. The same worker again:
+//!
+//! ```no_run
+//! # use fs9_tiers::{Peer, file};
+//! # fn work(_: Peer<usize, String>) {}
+//! // $ fs9 up /tmp/p && fs9 new --pair /tmp/p/lengths
+//! work(file::open("/tmp/p/lengths/b")?); // and file::open("/tmp/p/lengths/a")? where the strings come from
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! [`file::sender`] and [`file::receiver`] open queues, where each message goes to one of many workers, and comes back from
+//! one that is killed with it. With [`file::raw`] the messages are the bytes themselves, for shells and other languages.
 //!
 //! # One message at a time
 //!
@@ -318,7 +335,9 @@
 //! | it was killed with an end that it had not claimed yet | of that end [`Closed`](error::Reason::Closed) |
 //! | its process ended, and the kernel does not let us see how | [`Ended`](error::Reason::Ended) |
 //! | its process is stopped (SIGSTOP, a debugger) | nothing: it is not gone; a deadline ends the wait |
-//! | what it wrote is no message, or not of your type | [`Protocol`](error::Reason::Protocol), and it too |
+//! | what it wrote is no message, or not of your type | [`Protocol`](error::Reason::Protocol), and it too; of a file that one message |
+//! | the other end of a file is killed | [`Lost`](error::Reason::Lost): the mount's `status` says how |
+//! | the mount of a file ends | [`Unreachable`](error::Reason::Unreachable) |
 //! | it hands its end to another process | nothing: the new holder goes on |
 //!
 //! Whoever waits at that moment is woken, in threads and tasks alike. A process that dies between any two steps leaves
@@ -333,8 +352,9 @@
 //! | a [`process::Child`] | 0: it shares its peer's | |
 //! | a [`Select`] | 1 | an io_uring of 64 entries |
 //! | a timer | 0 | |
+//! | a file | 1 | 1 MiB of each thread that has received from one |
 //!
-//! A process with any channel to another one has one thread more, `fs9-watch`, and 2 descriptors. It sleeps until a
+//! A process with any channel to another one, or with a task that waits for a file, has one thread more, `fs9-watch`, and 2 descriptors. It sleeps until a
 //! peer hangs up or dies, wakes tasks, and no message of a thread passes through it. A message between processes costs
 //! no system call while both sides are awake; who sleeps is woken by a futex. What that comes to is in
 //! `docs/performance.md`.
@@ -347,14 +367,14 @@
 //!
 //! # Limits
 //!
-//! - A channel has two ends, and each has one holder. A queue with many readers is the mount's.
+//! - A channel has two ends, and each has one holder. A queue with many readers is the mount's, see [`mod@file`].
 //! - A process must not use its peers after `fork` without `exec`: two processes would hold one end. What is started
 //!   with `std::process::Command` is fine: it inherits nothing of this.
-//! - A message between processes has at most 4 MiB.
+//! - A message between processes has at most 4 MiB, one over a file 1,044,480 bytes.
 //! - A peer that breaks the protocol cannot harm memory, or keep anybody waiting beyond its end. It can send nothing,
 //!   or send what a type of yours cannot bear: a recursive type as deep as the bytes say, a `Vec<()>` as long as they
 //!   say. See [`Message`] before you take messages from somebody you do not trust.
-//! - One machine. The mount (fs9) is where other machines come in.
+//! - Memory is of one machine. The mount (fs9) is where other machines come in, see [`mod@file`].
 //!
 //! # For the mount
 //!
@@ -367,8 +387,10 @@ mod capability;
 pub mod channel;
 pub mod error;
 mod failure;
+pub mod file;
 mod futex;
 mod future;
+mod gate;
 pub mod holder;
 mod loan;
 pub mod message;

@@ -10,7 +10,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::error::{RecvError, RecvTimeoutError, SendError, TryRecvError};
+use crate::error::{RecvError, RecvTimeoutError, SendError, TryRecvError, Unfit};
+use crate::file;
 use crate::message::{Message, Plain, Pod};
 use crate::process::link::Link;
 use crate::process::memory::Span;
@@ -18,7 +19,7 @@ use crate::receiver::{Near, Receiver, Rx};
 use crate::sender::{Permit, Sender, Tx};
 use crate::slot::{Deadline, Turn};
 
-/// A message that is its bytes: `Vec<u8>` and [`Pod`].
+/// A message that is its bytes: `Vec<u8>`, `String` and [`Pod`].
 pub trait Block: Message + sealed::Sealed {
     #[doc(hidden)]
     fn bytes(&self) -> &[u8];
@@ -30,6 +31,7 @@ pub trait Block: Message + sealed::Sealed {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for Vec<u8> {}
+    impl Sealed for String {}
     impl<P: super::Plain> Sealed for super::Pod<P> {}
 }
 
@@ -40,6 +42,16 @@ impl Block for Vec<u8> {
 
     fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
         Some(bytes)
+    }
+}
+
+impl Block for String {
+    fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
+    fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
+        String::from_utf8(bytes).ok()
     }
 }
 
@@ -162,6 +174,10 @@ impl<'a, T: Block> Loan<'a, T> {
     fn new(permit: Permit<'a, T>, len: usize) -> Result<Self, SendError<()>> {
         let place = match &permit.sender.tx {
             Tx::Thread(_) => Place::Own(vec![0; len]),
+            Tx::File(_) if len > file::LIMIT => {
+                return Err(SendError::Unfit((), Unfit::TooLong { limit: file::LIMIT }));
+            }
+            Tx::File(_) => Place::Own(vec![0; len]),
             Tx::Process(link) => {
                 Place::Shared(link, link.lend(&permit.turn, len).map_err(|unfit| SendError::Unfit((), unfit))?)
             }
@@ -258,16 +274,14 @@ impl<'a, T: Block> Loan<'a, T> {
         if let Some(reason) = self.permit.in_vain() {
             return Err(SendError::Disconnected((), reason));
         }
-        match (self.place, &self.permit.sender.tx) {
-            (Place::Shared(link, span), _) => link.put_in_place(self.permit.turn, &span),
-            (Place::Own(bytes), Tx::Thread(lane)) => {
+        match self.place {
+            Place::Shared(link, span) => link.put_in_place(self.permit.turn, &span),
+            Place::Own(bytes) => {
                 // It has the length that `T` asked for.
                 if let Some(message) = T::from_bytes(bytes) {
-                    lane.put(self.permit.turn, message);
+                    return self.permit.send(message).map_err(|error| error.map(|_| ()));
                 }
             }
-            // A place of our own is made only between threads.
-            (Place::Own(_), Tx::Process(_)) => {}
         }
         Ok(())
     }
@@ -354,14 +368,14 @@ impl<T: Block> Receiver<T> {
     }
 
     fn in_place(&self, deadline: Deadline) -> Result<Option<InPlace<'_, T>>, RecvError> {
-        let (Rx::Process(link), Near::Slot(end)) = (&self.rx, self.rx.near()) else {
+        let (Rx::Process(link), Near::Gate(gate)) = (&self.rx, self.rx.near()) else {
             return Ok(self.recv_by(deadline)?.map(|message| InPlace {
                 place: Place::Own(message),
                 turn: None,
                 read: 0,
             }));
         };
-        let Some(turn) = self.turn_by(end, deadline)? else { return Ok(None) };
+        let Some(turn) = self.turn_by(gate, deadline)? else { return Ok(None) };
         let span = link.lying_block(&turn).ok_or_else(|| self.malformed(link))?;
         Ok(Some(InPlace { place: Place::Shared(link, span), turn: Some(turn), read: 0 }))
     }

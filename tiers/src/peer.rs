@@ -39,7 +39,7 @@ pub fn pair<A: Message, B: Message>() -> (Peer<A, B>, Peer<B, A>) {
 
 /// One end of a channel: sends messages of type `Out` to the other end, and receives those of type `In`.
 ///
-/// The other end is a thread or a process; nothing here tells which. Each direction holds one message: the second send
+/// The other end is a thread, a process, or whoever has opened a file; nothing here tells which. Each direction holds one message: the second send
 /// waits until the first was received. All methods take `&self`, so threads may share a peer; one that only sends and
 /// one that only receives are better off with the halves, see [`Peer::split`].
 ///
@@ -221,7 +221,7 @@ impl<Out: Message, In: Message> Peer<Out, In> {
     pub fn credentials(&self) -> Option<Credentials> {
         match &self.sender.tx {
             Tx::Process(link) => link.credentials(),
-            Tx::Thread(_) => None,
+            Tx::Thread(_) | Tx::File(_) => None,
         }
     }
 

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::capability::Capability;
 use crate::error::{Reason, RecvError, RecvTimeoutError, TryRecvError};
+use crate::file::Incoming;
 use crate::future::RecvFuture;
+use crate::gate::Gate;
 use crate::message::Message;
 use crate::process::link::Link;
-use crate::slot::{Attempt, Deadline, End, Role, Stop, Turn};
+use crate::slot::{Deadline, Role, Stop, Turn};
 use crate::thread::Lane;
 use crate::timer::Timer;
 
@@ -25,21 +27,24 @@ pub struct Receiver<T> {
 pub(crate) enum Rx<T> {
     Thread(Arc<Lane<T>>),
     Process(Arc<Link>),
+    File(Incoming<T>),
     /// The clock.
     Timer(Timer<T>),
 }
 
 /// What a receiver's operation works with.
 pub(crate) enum Near<'a, T> {
-    Slot(End<'a>),
+    Gate(Gate<'a>),
     Timer(&'a Timer<T>),
 }
 
 impl<T> Rx<T> {
+    #[inline(always)]
     pub fn near(&self) -> Near<'_, T> {
         match self {
-            Rx::Thread(lane) => Near::Slot(lane.end(Role::Receiver)),
-            Rx::Process(link) => Near::Slot(link.end(Role::Receiver)),
+            Rx::Thread(lane) => Near::Gate(Gate::Slot(lane.end(Role::Receiver))),
+            Rx::Process(link) => Near::Gate(Gate::Slot(link.end(Role::Receiver))),
+            Rx::File(file) => Near::Gate(Gate::File(file.end())),
             Rx::Timer(timer) => Near::Timer(timer),
         }
     }
@@ -49,7 +54,7 @@ impl<T> Rx<T> {
         match (self, stop) {
             (_, Stop::Closed(reason)) => reason,
             (Rx::Process(link), stop) => link.reason(stop),
-            (Rx::Thread(_) | Rx::Timer(_), Stop::Gone | Stop::Broken) => Reason::Protocol,
+            (Rx::Thread(_) | Rx::File(_) | Rx::Timer(_), Stop::Gone | Stop::Broken) => Reason::Protocol,
         }
     }
 }
@@ -90,7 +95,7 @@ impl<T> Receiver<T> {
             return Some(Reason::Protocol);
         }
         match self.rx.near() {
-            Near::Slot(end) => end.stopped().map(|stop| self.rx.reason(stop)),
+            Near::Gate(gate) => gate.stopped().map(|stop| self.rx.reason(stop)),
             Near::Timer(timer) => timer.is_spent().then_some(Reason::Closed),
         }
     }
@@ -101,7 +106,8 @@ impl<T: Message> Receiver<T> {
     /// [`Select`](crate::Select).
     ///
     /// # Errors
-    /// [`RecvError::Disconnected`]: the other end is gone, and everything it sent was received.
+    /// [`RecvError::Disconnected`]: the other end is gone, and everything it sent was received. Of a file also, with
+    /// [`Reason::Protocol`], that this one message is none, see [`file`](mod@crate::file).
     ///
     /// ```
     /// # use fs9_tiers::{error::{Reason, RecvError}, pair};
@@ -113,7 +119,7 @@ impl<T: Message> Receiver<T> {
     /// ```
     pub fn recv(&self) -> Result<T, RecvError> {
         match self.rx.near() {
-            Near::Slot(end) => self.take(self.turn(end)?),
+            Near::Gate(gate) => self.take(self.turn(gate)?),
             Near::Timer(timer) => timer.recv(),
         }
     }
@@ -235,7 +241,7 @@ impl<T: Message> Receiver<T> {
 
     fn recv_with_by(&self, deadline: Deadline) -> Result<Option<(T, Vec<Capability>)>, RecvError> {
         match self.rx.near() {
-            Near::Slot(end) => self.turn_by(end, deadline)?.map(|turn| self.take_with(turn)).transpose(),
+            Near::Gate(gate) => self.turn_by(gate, deadline)?.map(|turn| self.take_with(turn)).transpose(),
             Near::Timer(timer) => Ok(timer.wait(deadline)?.map(|message| (message, Vec::new()))),
         }
     }
@@ -253,7 +259,7 @@ impl<T: Message> Receiver<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter(self)
+        Iter { receiver: self, ended: false }
     }
 
     /// The messages that are there: ends where [`Receiver::recv`] would wait.
@@ -269,33 +275,39 @@ impl<T: Message> Receiver<T> {
         TryIter(self)
     }
 
+    /// The next message of an iterator, which stays at its end: of a file, more can come after what was no message.
+    fn next_until(&self, ended: &mut bool) -> Option<T> {
+        let next = if *ended { None } else { self.recv().ok() };
+        *ended = next.is_none();
+        next
+    }
+
     pub(crate) fn recv_by(&self, deadline: Deadline) -> Result<Option<T>, RecvError> {
         match self.rx.near() {
-            Near::Slot(end) => self.turn_by(end, deadline)?.map(|turn| self.take(turn)).transpose(),
+            Near::Gate(gate) => self.turn_by(gate, deadline)?.map(|turn| self.take(turn)).transpose(),
             Near::Timer(timer) => timer.wait(deadline),
         }
     }
 
     #[inline]
-    fn turn<'a>(&self, end: End<'a>) -> Result<Turn<'a>, RecvError> {
+    fn turn<'a>(&self, gate: Gate<'a>) -> Result<Turn<'a>, RecvError> {
         loop {
-            if let Some(turn) = self.turn_by(end, Deadline::Never)? {
+            if let Some(turn) = self.turn_by(gate, Deadline::Never)? {
                 return Ok(turn);
             }
         }
     }
 
     #[inline]
-    pub(crate) fn turn_by<'a>(&self, end: End<'a>, deadline: Deadline) -> Result<Option<Turn<'a>>, RecvError> {
-        end.wait(deadline).map_err(|stop| RecvError::Disconnected(self.rx.reason(stop)))
+    pub(crate) fn turn_by<'a>(&self, gate: Gate<'a>, deadline: Deadline) -> Result<Option<Turn<'a>>, RecvError> {
+        gate.wait(deadline).map_err(|stop| RecvError::Disconnected(self.rx.reason(stop)))
     }
 
     /// What an attempt to receive came to. None: not now.
-    pub(crate) fn delivery(&self, attempt: Attempt<'_>) -> Option<Result<T, RecvError>> {
+    pub(crate) fn delivery(&self, attempt: Result<Option<Turn<'_>>, Stop>) -> Result<Option<T>, RecvError> {
         match attempt {
-            Attempt::Turn(turn) => Some(self.take(turn)),
-            Attempt::Stopped(stop) => Some(Err(RecvError::Disconnected(self.rx.reason(stop)))),
-            Attempt::Wait(_) => None,
+            Ok(turn) => turn.map(|turn| self.take(turn)).transpose(),
+            Err(stop) => Err(RecvError::Disconnected(self.rx.reason(stop))),
         }
     }
 
@@ -310,6 +322,7 @@ impl<T: Message> Receiver<T> {
         match &self.rx {
             Rx::Thread(lane) => Ok(lane.take(turn)),
             Rx::Process(link) => link.take(turn).ok_or_else(|| self.malformed(link)),
+            Rx::File(file) => file.take(turn),
             Rx::Timer(_) => Err(RecvError::Disconnected(Reason::Closed)),
         }
     }
@@ -318,6 +331,7 @@ impl<T: Message> Receiver<T> {
         match &self.rx {
             Rx::Thread(lane) => Ok(lane.take_with(turn)),
             Rx::Process(link) => link.take_with(turn).ok_or_else(|| self.malformed(link)),
+            Rx::File(file) => Ok((file.take(turn)?, Vec::new())),
             Rx::Timer(_) => Err(RecvError::Disconnected(Reason::Closed)),
         }
     }
@@ -329,7 +343,8 @@ impl<T> Drop for Receiver<T> {
         match &self.rx {
             Rx::Thread(lane) => lane.close(Role::Receiver, panicked),
             Rx::Process(link) => link.close(Role::Receiver, panicked),
-            Rx::Timer(_) => {}
+            // A file is closed by being dropped, once the other half is.
+            Rx::File(_) | Rx::Timer(_) => {}
         }
     }
 }
@@ -344,6 +359,7 @@ impl<T> fmt::Debug for Receiver<T> {
             Rx::Process(link) => {
                 debug.field("tier", &"process").field("received", &link.end(Role::Receiver).desk.passed())
             }
+            Rx::File(file) => debug.field("tier", &"file").field("file", file.opened()),
             Rx::Timer(timer) => debug.field("timer", timer),
         };
         debug.finish_non_exhaustive()
@@ -353,7 +369,10 @@ impl<T> fmt::Debug for Receiver<T> {
 /// Receives with [`Receiver::recv`] until the other end is gone.
 #[derive(Debug)]
 #[must_use = "an iterator does nothing unless it is used"]
-pub struct Iter<'a, T>(&'a Receiver<T>);
+pub struct Iter<'a, T> {
+    receiver: &'a Receiver<T>,
+    ended: bool,
+}
 
 /// Receives with [`Receiver::try_recv`] while there is something.
 #[derive(Debug)]
@@ -372,13 +391,16 @@ pub struct TryIter<'a, T>(&'a Receiver<T>);
 /// ```
 #[derive(Debug)]
 #[must_use = "an iterator does nothing unless it is used"]
-pub struct IntoIter<T>(Receiver<T>);
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+    ended: bool,
+}
 
 impl<T: Message> Iterator for Iter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.0.recv().ok()
+        self.receiver.next_until(&mut self.ended)
     }
 }
 
@@ -394,7 +416,7 @@ impl<T: Message> Iterator for IntoIter<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.0.recv().ok()
+        self.receiver.next_until(&mut self.ended)
     }
 }
 
@@ -415,6 +437,6 @@ impl<T: Message> IntoIterator for Receiver<T> {
     type IntoIter = IntoIter<T>;
 
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter(self)
+        IntoIter { receiver: self, ended: false }
     }
 }

@@ -1,9 +1,9 @@
-//! Waiting for the first of several: peers of both tiers, timers, children, and descriptors of all kinds.
+//! Waiting for the first of several: peers of all tiers, timers, children, and descriptors of all kinds.
 //!
 //! A select first looks at each operation, beginning behind the one it returned last, so that none that is always ready
-//! hides another. Slots are looked at without taking their turn, timers by the clock, and descriptors with one poll(2). If
-//! nothing is ready it says in every slot that it is asleep, as [`crate::slot`] has it for one, and then sleeps in one
-//! io_uring on all the words, descriptors and the clock. Whatever ends the sleep, it looks again.
+//! hides another. Slots are looked at without taking their turn, timers by the clock, and descriptors with one poll(2), those
+//! of peers over files among them. If nothing is ready it says in every slot that it is asleep, as [`crate::slot`] has it for
+//! one, and then sleeps in one io_uring on all the words, descriptors and the clock. Whatever ends the sleep, it looks again.
 //!
 //! Invariants:
 //!
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
+use crate::file::{FileEnd, Look as FileLook};
+use crate::gate::Gate;
 use crate::message::Message;
 use crate::process::Child;
 use crate::receiver::{Near, Receiver};
@@ -81,6 +83,8 @@ pub struct Select<'a> {
 #[derive(Clone, Copy)]
 enum Operation<'a> {
     Half(&'a (dyn Half + 'a)),
+    /// Half of a peer over a file, and the place of that among the descriptors.
+    File(FileEnd<'a>, usize),
     /// The place among the descriptors.
     Descriptor(usize),
     /// Of a child that has no descriptor.
@@ -94,7 +98,7 @@ trait Half: Sync {
 
 /// Where it is seen whether half of a peer is ready.
 enum Place<'a> {
-    Slot(End<'a>),
+    Gate(Gate<'a>),
     /// When the time has come.
     Clock(Deadline),
 }
@@ -102,7 +106,7 @@ enum Place<'a> {
 impl<T: Message> Half for Receiver<T> {
     fn place(&self) -> Place<'_> {
         match self.rx.near() {
-            Near::Slot(end) => Place::Slot(end),
+            Near::Gate(gate) => Place::Gate(gate),
             Near::Timer(timer) => Place::Clock(match timer.due() {
                 // In this order: a thread may take the last message between the two.
                 Deadline::Never if timer.is_spent() => Deadline::Now,
@@ -114,7 +118,7 @@ impl<T: Message> Half for Receiver<T> {
 
 impl<T: Message> Half for Sender<T> {
     fn place(&self) -> Place<'_> {
-        Place::Slot(self.tx.end())
+        Place::Gate(self.tx.gate())
     }
 }
 
@@ -165,7 +169,7 @@ impl<'a> Select<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv<T: Message>(&mut self, receiver: &'a Receiver<T>) -> usize {
-        self.add(Operation::Half(receiver))
+        self.add_half(receiver)
     }
 
     /// Adds sending: ready when there is room for a message, or the other end is gone.
@@ -185,7 +189,7 @@ impl<'a> Select<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send<T: Message>(&mut self, sender: &'a Sender<T>) -> usize {
-        self.add(Operation::Half(sender))
+        self.add_half(sender)
     }
 
     /// Adds the end of a child: ready when it has ended. [`Child::try_wait`] tells how, once the select, which borrows the
@@ -242,8 +246,21 @@ impl<'a> Select<'a> {
     }
 
     fn poll_for(&mut self, descriptor: BorrowedFd<'a>, events: PollFlags) -> usize {
-        self.descriptors.push(Polled { descriptor, events, is_ready: false });
-        self.add(Operation::Descriptor(self.descriptors.len() - 1))
+        let place = self.watch(descriptor, events);
+        self.add(Operation::Descriptor(place))
+    }
+
+    fn watch(&mut self, descriptor: BorrowedFd<'a>, events: PollFlags) -> usize {
+        self.descriptors.push(Polled { descriptor, events, is_awaited: true, is_ready: false });
+        self.descriptors.len() - 1
+    }
+
+    fn add_half(&mut self, half: &'a dyn Half) -> usize {
+        let operation = match half.place() {
+            Place::Gate(Gate::File(file)) => Operation::File(file, self.watch(file.descriptor(), file.events())),
+            Place::Gate(Gate::Slot(_)) | Place::Clock(_) => Operation::Half(half),
+        };
+        self.add(operation)
     }
 
     fn add(&mut self, operation: Operation<'a>) -> usize {
@@ -271,11 +288,11 @@ impl<'a> Select<'a> {
     /// ```
     pub fn remove(&mut self, operation: usize) {
         let removed = self.operations.get_mut(operation).and_then(Option::take);
-        if let Some(Operation::Descriptor(place)) = removed {
+        if let Some(Operation::Descriptor(place) | Operation::File(_, place)) = removed {
             self.descriptors.remove(place);
             for operation in self.operations.iter_mut().flatten() {
                 match operation {
-                    Operation::Descriptor(behind) if *behind > place => *behind -= 1,
+                    Operation::Descriptor(behind) | Operation::File(_, behind) if *behind > place => *behind -= 1,
                     _ => {}
                 }
             }
@@ -396,12 +413,18 @@ impl<'a> Select<'a> {
             let is_ready = match self.operations[number] {
                 None => false,
                 Some(Operation::Half(half)) => pending.look(half.place()),
-                Some(Operation::Descriptor(place)) => {
-                    if !polled {
-                        self.poll()?;
-                        polled = true;
+                Some(Operation::Descriptor(place)) => self.look_at(place, &mut polled)?,
+                Some(Operation::File(file, place)) => {
+                    let look = file.look();
+                    self.descriptors[place].is_awaited = matches!(look, FileLook::Descriptor);
+                    match look {
+                        FileLook::Ready => true,
+                        FileLook::Turn(end, watch) => {
+                            pending.slots.push((end, watch));
+                            false
+                        }
+                        FileLook::Descriptor => self.look_at(place, &mut polled)?,
                     }
-                    self.descriptors[place].is_ready
                 }
                 Some(Operation::Ended) => true,
             };
@@ -411,6 +434,15 @@ impl<'a> Select<'a> {
             }
         }
         Ok(Look::Nothing(pending))
+    }
+
+    /// Whether a descriptor is ready. All are asked if it is not known yet.
+    fn look_at(&mut self, place: usize, polled: &mut bool) -> io::Result<bool> {
+        if !*polled {
+            self.poll()?;
+            *polled = true;
+        }
+        Ok(self.descriptors[place].is_ready)
     }
 
     /// Asks of all descriptors whether they are ready.
@@ -439,10 +471,12 @@ impl<'a> Pending<'a> {
     /// Whether it is ready there; otherwise that is waited for.
     fn look(&mut self, place: Place<'a>) -> bool {
         match place {
-            Place::Slot(end) => match end.look() {
+            Place::Gate(Gate::Slot(end)) => match end.look() {
                 Some(watch) => self.slots.push((end, watch)),
                 None => return true,
             },
+            // An operation of its own.
+            Place::Gate(Gate::File(_)) => {}
             Place::Clock(Deadline::Now) => return true,
             Place::Clock(Deadline::At(due)) if due <= Instant::now() => return true,
             Place::Clock(Deadline::At(due)) => self.due = self.due.into_iter().chain([due]).min(),

@@ -5,12 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::capability::Capability;
-use crate::error::{Reason, SendError, SendTimeoutError, SendWithError, TrySendError};
+use crate::capability::{Capability, Refusal};
+use crate::error::{Reason, SendError, SendTimeoutError, SendWithError, TrySendError, Unfit};
+use crate::file::Outgoing;
 use crate::future::{ReserveFuture, SendFuture};
+use crate::gate::Gate;
 use crate::message::Message;
 use crate::process::link::Link;
-use crate::slot::{Attempt, Deadline, End, Role, Stop, Turn};
+use crate::slot::{Deadline, Role, Stop, Turn};
 use crate::thread::Lane;
 
 /// Sends messages of type `T` to the other end, one at a time.
@@ -23,13 +25,16 @@ pub struct Sender<T> {
 pub(crate) enum Tx<T> {
     Thread(Arc<Lane<T>>),
     Process(Arc<Link>),
+    File(Outgoing<T>),
 }
 
 impl<T> Tx<T> {
-    pub fn end(&self) -> End<'_> {
+    #[inline(always)]
+    pub fn gate(&self) -> Gate<'_> {
         match self {
-            Tx::Thread(lane) => lane.end(Role::Sender),
-            Tx::Process(link) => link.end(Role::Sender),
+            Tx::Thread(lane) => Gate::Slot(lane.end(Role::Sender)),
+            Tx::Process(link) => Gate::Slot(link.end(Role::Sender)),
+            Tx::File(file) => Gate::File(file.end()),
         }
     }
 
@@ -38,7 +43,7 @@ impl<T> Tx<T> {
         match (self, stop) {
             (_, Stop::Closed(reason)) => reason,
             (Tx::Process(link), stop) => link.reason(stop),
-            (Tx::Thread(_), Stop::Gone | Stop::Broken) => Reason::Protocol,
+            (Tx::Thread(_) | Tx::File(_), Stop::Gone | Stop::Broken) => Reason::Protocol,
         }
     }
 }
@@ -69,15 +74,18 @@ impl<T> Sender<T> {
     /// assert_eq!(a.sender().reason(), Some(Reason::Panicked));
     /// ```
     pub fn reason(&self) -> Option<Reason> {
-        self.tx.end().stopped().map(|stop| self.tx.reason(stop))
+        self.tx.gate().stopped().map(|stop| self.tx.reason(stop))
     }
 
     /// What an attempt to send came to. None: not now.
-    pub(crate) fn permit<'a>(&'a self, attempt: Attempt<'a>) -> Option<Result<Permit<'a, T>, SendError<()>>> {
+    #[inline]
+    pub(crate) fn permit<'a>(
+        &'a self,
+        attempt: Result<Option<Turn<'a>>, Stop>,
+    ) -> Result<Option<Permit<'a, T>>, SendError<()>> {
         match attempt {
-            Attempt::Turn(turn) => Some(Ok(Permit { sender: self, turn })),
-            Attempt::Stopped(stop) => Some(Err(SendError::Disconnected((), self.tx.reason(stop)))),
-            Attempt::Wait(_) => None,
+            Ok(turn) => Ok(turn.map(|turn| Permit { sender: self, turn })),
+            Err(stop) => Err(SendError::Disconnected((), self.tx.reason(stop))),
         }
     }
 }
@@ -88,7 +96,8 @@ impl<T: Message> Sender<T> {
     ///
     /// # Errors
     /// All give the message back; nothing was sent. [`SendError::Disconnected`]: the other end is gone.
-    /// [`SendError::Unfit`]: it cannot be encoded, or not within [`LIMIT`](crate::message::LIMIT) (never between threads).
+    /// [`SendError::Unfit`]: it cannot be encoded, or not within [`LIMIT`](crate::message::LIMIT), over a file within
+    /// [`file::LIMIT`](crate::file::LIMIT) (never between threads).
     ///
     /// ```
     /// # use fs9_tiers::{error::{Reason, SendError}, pair};
@@ -102,10 +111,15 @@ impl<T: Message> Sender<T> {
     /// }
     /// # Ok::<(), SendError<u8>>(())
     /// ```
-    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
-        match self.reserve() {
-            Ok(permit) => permit.send(message),
-            Err(error) => Err(error.map(|()| message)),
+    pub fn send(&self, mut message: T) -> Result<(), SendError<T>> {
+        loop {
+            match self.reserve() {
+                Ok(permit) => match permit.put(message)? {
+                    None => return Ok(()),
+                    Some(back) => message = back,
+                },
+                Err(error) => return Err(error.map(|()| message)),
+            }
         }
     }
 
@@ -125,7 +139,7 @@ impl<T: Message> Sender<T> {
     /// ```
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         match self.try_reserve() {
-            Ok(permit) => Ok(permit.send(message)?),
+            Ok(permit) => permit.put(message)?.map_or(Ok(()), |back| Err(TrySendError::Full(back))),
             Err(error) => Err(error.map(|()| message)),
         }
     }
@@ -168,11 +182,16 @@ impl<T: Message> Sender<T> {
         self.send_by(message, Deadline::At(deadline))
     }
 
-    fn send_by(&self, message: T, deadline: Deadline) -> Result<(), SendTimeoutError<T>> {
-        match self.reserve_by(deadline) {
-            Ok(Some(permit)) => Ok(permit.send(message)?),
-            Ok(None) => Err(SendTimeoutError::Timeout(message)),
-            Err(error) => Err(SendTimeoutError::from(error).map(|()| message)),
+    fn send_by(&self, mut message: T, deadline: Deadline) -> Result<(), SendTimeoutError<T>> {
+        loop {
+            match self.reserve_by(deadline) {
+                Ok(Some(permit)) => match permit.put(message)? {
+                    None => return Ok(()),
+                    Some(back) => message = back,
+                },
+                Ok(None) => return Err(SendTimeoutError::Timeout(message)),
+                Err(error) => return Err(SendTimeoutError::from(error).map(|()| message)),
+            }
         }
     }
 
@@ -296,10 +315,7 @@ impl<T: Message> Sender<T> {
     }
 
     fn reserve_by(&self, deadline: Deadline) -> Result<Option<Permit<'_, T>>, SendError<()>> {
-        match self.tx.end().wait(deadline) {
-            Ok(turn) => Ok(turn.map(|turn| Permit { sender: self, turn })),
-            Err(stop) => Err(SendError::Disconnected((), self.tx.reason(stop))),
-        }
+        self.permit(self.tx.gate().wait(deadline))
     }
 
     /// As [`Sender::reserve`], from a task. A future that is dropped before it is ready holds nothing: the cancel-safe send.
@@ -331,20 +347,21 @@ impl<T> Drop for Sender<T> {
         match &self.tx {
             Tx::Thread(lane) => lane.close(Role::Sender, panicked),
             Tx::Process(link) => link.close(Role::Sender, panicked),
+            // Closed by being dropped, once the other half is.
+            Tx::File(_) => {}
         }
     }
 }
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tier = match &self.tx {
-            Tx::Thread(_) => "thread",
-            Tx::Process(_) => "process",
+        let mut debug = f.debug_struct("Sender");
+        match &self.tx {
+            Tx::Thread(lane) => debug.field("tier", &"thread").field("sent", &lane.end(Role::Sender).desk.passed()),
+            Tx::Process(link) => debug.field("tier", &"process").field("sent", &link.end(Role::Sender).desk.passed()),
+            Tx::File(file) => debug.field("tier", &"file").field("file", file.opened()),
         };
-        f.debug_struct("Sender")
-            .field("tier", &tier)
-            .field("sent", &self.tx.end().desk.passed())
-            .finish_non_exhaustive()
+        debug.finish_non_exhaustive()
     }
 }
 
@@ -364,7 +381,8 @@ impl<T> Permit<'_, T> {
 }
 
 impl<T: Message> Permit<'_, T> {
-    /// Sends, without waiting.
+    /// Sends, without waiting. (In a queue of a mount another process may have taken the room: then it waits, as
+    /// [`Sender::send`].)
     ///
     /// # Errors
     /// As [`Sender::send`].
@@ -377,16 +395,31 @@ impl<T: Message> Permit<'_, T> {
     /// assert_eq!(b.recv(), Ok(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn send(self, message: T) -> Result<(), SendError<T>> {
+        let sender = self.sender;
+        match self.put(message)? {
+            None => Ok(()),
+            Some(back) => sender.send(back),
+        }
+    }
+
+    /// Sends. The message comes back where a process that writes to the same file was faster.
+    #[inline]
+    pub(crate) fn put(self, message: T) -> Result<Option<T>, SendError<T>> {
         if let Some(reason) = self.in_vain() {
             return Err(SendError::Disconnected(message, reason));
         }
         match &self.sender.tx {
             Tx::Thread(lane) => {
                 lane.put(self.turn, message);
-                Ok(())
+                Ok(None)
             }
-            Tx::Process(link) => link.put(self.turn, &message).map_err(|unfit| SendError::Unfit(message, unfit)),
+            Tx::Process(link) => match link.put(self.turn, &message) {
+                Ok(()) => Ok(None),
+                Err(unfit) => Err(SendError::Unfit(message, unfit)),
+            },
+            Tx::File(file) => file.put(self.turn, message),
         }
     }
 
@@ -414,6 +447,13 @@ impl<T: Message> Permit<'_, T> {
                 Ok(()) => Ok(()),
                 Err(unfit) => Err(SendWithError { error: SendError::Unfit(message, unfit), capabilities }),
             },
+            Tx::File(_) if capabilities.is_empty() => {
+                self.send(message).map_err(|error| SendWithError { error, capabilities })
+            }
+            Tx::File(_) => {
+                let error = SendError::Unfit(message, Unfit::Capability(Refusal::Bytes));
+                Err(SendWithError { error, capabilities })
+            }
         }
     }
 }

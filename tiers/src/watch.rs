@@ -101,6 +101,19 @@ impl Watcher {
         Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(number), flags)?)
     }
 
+    /// Watches for `events` until one of them was told. Then, and in place of what it was watched for before, it takes
+    /// another call.
+    ///
+    /// # Errors
+    /// As [`Watcher::add`].
+    pub fn watch_once(&self, number: u64, descriptor: impl AsFd, events: epoll::EventFlags) -> io::Result<()> {
+        let (data, flags) = (epoll::EventData::new_u64(number), events | epoll::EventFlags::ONESHOT);
+        match epoll::modify(&self.epoll, &descriptor, data, flags) {
+            Err(Errno::NOENT) => Ok(epoll::add(&self.epoll, &descriptor, data, flags)?),
+            done => Ok(done?),
+        }
+    }
+
     /// Watches this descriptor no more.
     pub fn remove(&self, descriptor: impl AsFd) {
         // Fails only where it was not watched.

@@ -131,7 +131,7 @@ fn a_message_that_comes_during_the_poll_is_not_missed() {
     for place in 0..4 {
         for (a, b) in both() {
             let (task, mut waiting, mut step) = (Task::new(), Waiting::default(), 0);
-            let Near::Slot(end) = b.receiver().rx.near() else { panic!("no timer") };
+            let Near::Gate(gate) = b.receiver().rx.near() else { panic!("no timer") };
             // Before and behind the first attempt, and the second.
             let mut come = || {
                 if step == place {
@@ -139,14 +139,14 @@ fn a_message_that_comes_during_the_poll_is_not_missed() {
                 }
                 step += 1;
             };
-            let attempt = || {
+            let attempt = |hope: Result<(), Stop>| {
                 come();
-                let delivery = b.receiver().delivery(end.attempt());
+                let delivery = b.receiver().delivery(hope.and_then(|()| gate.attempt()));
                 come();
                 delivery
             };
             let waker = Waker::from(Arc::clone(&task));
-            let polled = waiting.poll(end, &Context::from_waker(&waker), attempt);
+            let polled = waiting.poll(gate, &Context::from_waker(&waker), attempt);
             drop(waker);
             if place == 3 {
                 assert_eq!(polled, Poll::Pending);
@@ -156,7 +156,7 @@ fn a_message_that_comes_during_the_poll_is_not_missed() {
                 assert_eq!(polled, Poll::Ready(Ok(1)));
                 assert_eq!(task.wakers(), 0, "who was served waits no more");
             }
-            waiting.leave(end);
+            waiting.leave(gate);
         }
     }
 }

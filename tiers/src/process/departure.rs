@@ -25,7 +25,7 @@ impl<'a> Departure<'a> {
                 (luggage.passport, None)
             }
             Inner::Here(held) => {
-                let link = held.link().ok_or(Refusal::Thread)?;
+                let link = held.link()?;
                 if link.is_of_channel(over) {
                     return Err(Refusal::Itself);
                 }
@@ -38,7 +38,7 @@ impl<'a> Departure<'a> {
 
     fn link(&self) -> Option<&'a Arc<Link>> {
         match &self.capability.0 {
-            Inner::Here(held) => held.link(),
+            Inner::Here(held) => held.link().ok(),
             Inner::Arrived(_) => None,
         }
     }

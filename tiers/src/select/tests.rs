@@ -347,7 +347,7 @@ fn a_select_that_goes_loses_nothing() {
             }
             assert_eq!(b.try_recv(), Ok(number));
         }
-        let Near::Slot(end) = b.receiver().rx.near() else { panic!("a slot") };
+        let Near::Gate(Gate::Slot(end)) = b.receiver().rx.near() else { panic!("a slot") };
         assert!(format!("{:?}", end.mine).contains("sleepers: 0"), "{:?}", end.mine);
     }
 }

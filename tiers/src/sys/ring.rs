@@ -20,6 +20,8 @@ use crate::slot::Watched;
 pub struct Polled<'a> {
     pub descriptor: BorrowedFd<'a>,
     pub events: PollFlags,
+    /// Whether to sleep on it at all.
+    pub is_awaited: bool,
     pub is_ready: bool,
 }
 
@@ -64,12 +66,13 @@ impl Ring {
     ) -> io::Result<()> {
         // Declared before the ring, and so dropped after it.
         let words: Vec<FutexWaitV> = words.iter().map(word).collect();
-        let mut open = words.len().div_ceil(WORDS) + polled.len();
+        let mut open = words.len().div_ceil(WORDS) + polled.iter().filter(|polled| polled.is_awaited).count();
         let mut ring = match self.idle.take() {
             Some(ring) if open <= ring.params().sq_entries() as usize => ring,
             _ => make(open)?,
         };
-        let requests = words.chunks(WORDS).map(word_request).chain(polled.iter().enumerate().map(poll_request));
+        let awaited = polled.iter().enumerate().filter(|(_, polled)| polled.is_awaited);
+        let requests = words.chunks(WORDS).map(word_request).chain(awaited.map(poll_request));
         for request in requests {
             // SAFETY: what the request points to must be valid for as long as the kernel may use it. Of a poll that is
             // nothing: it names a descriptor, which is borrowed. Of words it is the list, and through it the words. The
@@ -218,7 +221,7 @@ mod tests {
     }
 
     fn polled(descriptor: &impl AsFd) -> Polled<'_> {
-        Polled { descriptor: descriptor.as_fd(), events: PollFlags::IN, is_ready: true }
+        Polled { descriptor: descriptor.as_fd(), events: PollFlags::IN, is_awaited: true, is_ready: true }
     }
 
     #[test]

@@ -1,0 +1,186 @@
+//! How a message becomes the bytes of one write(2), and back.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::LIMIT;
+use super::opened::{FileEnd, Opened};
+use crate::error::{Reason, RecvError, SendError, Unfit};
+use crate::loan::Block;
+use crate::message::{self, EncodeError, Message, SMALL, Sink, Source};
+use crate::slot::{Role, Turn};
+
+/// The half that sends values of type `T`.
+pub(crate) struct Outgoing<T> {
+    file: Arc<Opened>,
+    encode: fn(&T) -> Result<Cow<'_, [u8]>, Unfit>,
+}
+
+/// The half that receives values of type `T`.
+pub(crate) struct Incoming<T> {
+    file: Arc<Opened>,
+    decode: fn(Vec<u8>) -> Option<T>,
+}
+
+impl<T> Outgoing<T> {
+    /// Encoded as between processes.
+    pub fn typed(file: Arc<Opened>) -> Self
+    where
+        T: Message,
+    {
+        Outgoing { file, encode: encode_typed }
+    }
+
+    /// The bytes as they are.
+    pub fn raw(file: Arc<Opened>) -> Self
+    where
+        T: Block,
+    {
+        Outgoing { file, encode: |message| Ok(Cow::Borrowed(message.bytes())) }
+    }
+
+    pub fn opened(&self) -> &Opened {
+        &self.file
+    }
+
+    pub fn end(&self) -> FileEnd<'_> {
+        self.file.end(Role::Sender)
+    }
+
+    /// Sends at a sender's turn. The message comes back where another writer of the file was faster.
+    pub fn put(&self, turn: Turn<'_>, message: T) -> Result<Option<T>, SendError<T>> {
+        let encoded = (self.encode)(&message).map_err(|unfit| SendError::Unfit((), unfit));
+        let sent = encoded.and_then(|bytes| self.file.write(&bytes));
+        drop(turn);
+        match sent {
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some(message)),
+            Err(error) => Err(error.map(|()| message)),
+        }
+    }
+}
+
+impl<T> Incoming<T> {
+    /// Encoded as between processes.
+    pub fn typed(file: Arc<Opened>) -> Self
+    where
+        T: Message,
+    {
+        Incoming { file, decode: decode_typed }
+    }
+
+    /// The bytes as they are.
+    pub fn raw(file: Arc<Opened>) -> Self
+    where
+        T: Block,
+    {
+        Incoming { file, decode: T::from_bytes }
+    }
+
+    pub fn opened(&self) -> &Opened {
+        &self.file
+    }
+
+    pub fn end(&self) -> FileEnd<'_> {
+        self.file.end(Role::Receiver)
+    }
+
+    /// Receives at a receiver's turn. What cannot be decoded is gone, and the next message is another matter.
+    pub fn take(&self, turn: Turn<'_>) -> Result<T, RecvError> {
+        (self.decode)(self.file.take(turn)).ok_or(RecvError::Disconnected(Reason::Protocol))
+    }
+}
+
+/// Bytes up to the longest message.
+struct Bounded(Vec<u8>);
+
+impl Sink for Bounded {
+    fn extend(&mut self, bytes: &[u8]) -> bool {
+        let fits = bytes.len() <= LIMIT - self.0.len();
+        if fits {
+            self.0.extend_from_slice(bytes);
+        }
+        fits
+    }
+}
+
+/// Bytes that were read.
+struct Bytes<'a>(&'a [u8]);
+
+impl Source for Bytes<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&self, at: usize, into: &mut [u8]) {
+        into.copy_from_slice(&self.0[at..][..into.len()]);
+    }
+
+    fn read_small(&self, into: &mut [u8; SMALL]) {
+        let small = &self.0[..self.0.len().min(SMALL)];
+        into[..small.len()].copy_from_slice(small);
+    }
+
+    fn read_vec(&self, at: usize, len: usize) -> Vec<u8> {
+        self.0[at..][..len].to_vec()
+    }
+}
+
+/// In place of no bytes: a write of nothing is none.
+const NOTHING: [u8; 1] = [0];
+
+fn encode_typed<T: Message>(message: &T) -> Result<Cow<'_, [u8]>, Unfit> {
+    let mut encoded = Bounded(Vec::new());
+    match message::encode(message, &mut encoded) {
+        Ok(()) if encoded.0.is_empty() => Ok(Cow::Borrowed(&NOTHING)),
+        Ok(()) => Ok(Cow::Owned(encoded.0)),
+        Err(EncodeError::Full) => Err(Unfit::TooLong { limit: LIMIT }),
+        Err(EncodeError::Unencodable) => Err(Unfit::Unencodable),
+    }
+}
+
+fn decode_typed<T: Message>(bytes: Vec<u8>) -> Option<T> {
+    // A type whose values take no bytes does not take that one either.
+    message::decode(&Bytes(&bytes)).or_else(|| if bytes == NOTHING { message::decode(&Bytes(&[])) } else { None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through<T: Message>(message: &T) -> Option<T> {
+        decode_typed(encode_typed(message).expect("encoded").into_owned())
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        assert_eq!(through(&(7_u8, "seven".to_owned())), Some((7, "seven".to_owned())));
+        assert_eq!(through(&vec![1_u8, 2, 3]), Some(vec![1, 2, 3]));
+        assert_eq!(encode_typed(&vec![1_u8, 2, 3]).expect("encoded").as_ref(), [3, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_message_of_no_bytes_is_one_zero() {
+        assert_eq!(encode_typed(&()).expect("encoded").as_ref(), [0]);
+        assert_eq!(through(&()), Some(()));
+        assert_eq!(through(&0_u8), Some(0), "a zero that is a message");
+        assert_eq!(through(&Vec::<u8>::new()), Some(Vec::new()));
+        assert_eq!(decode_typed::<()>(vec![1]), None);
+        assert_eq!(decode_typed::<(u8, u8)>(vec![0]), None, "cut short");
+    }
+
+    #[test]
+    fn bytes_that_are_no_message_are_none() {
+        assert_eq!(decode_typed::<String>(b"hello".to_vec()), None);
+        assert_eq!(decode_typed::<u8>(vec![1, 2]), None, "something behind it");
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_even_encoded() {
+        let too_long = Err(Unfit::TooLong { limit: LIMIT });
+        let fits = |len: usize| encode_typed(&vec![0_u8; len]).map(|bytes| bytes.len());
+        assert_eq!((fits(LIMIT - 3), fits(LIMIT - 2)), (Ok(LIMIT), too_long));
+        assert_eq!(encode_typed(&"a".repeat(10 * LIMIT)).map(|bytes| bytes.len()), too_long);
+    }
+}
