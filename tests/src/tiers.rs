@@ -14,14 +14,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fs9_tiers::error::{Reason, RecvError, SendError};
+use fs9_tiers::message::LIMIT;
 use fs9_tiers::process::{self, Child};
-use fs9_tiers::{Capability, Peer, Receiver, Sender, pair};
+use fs9_tiers::{Capability, Peer, Receiver, Sender, file, pair};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::process::{Running, state};
-use crate::wait_for;
+use crate::{Mount, wait_for};
 
 /// An end of a channel of notes.
 pub type Duplex = Peer<Vec<u8>, Vec<u8>>;
@@ -125,11 +126,21 @@ pub fn tid() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get() as u32
 }
 
-/// Whether the thread sleeps on a futex: in a receive or a send, that is.
+/// Whether the thread sleeps on a futex: in a receive or a send in memory, that is.
 pub fn is_blocked(pid: u32, tid: u32) -> bool {
-    // futex(2) and futex_waitv(2) on x86-64 and on all others since 64-bit only; "running" for a thread that runs.
+    // futex(2) and futex_waitv(2) on x86-64 and on all others since 64-bit only.
+    is_in(pid, tid, &["202", "98", "449"])
+}
+
+/// Whether the thread sleeps in a receive or a send, of a file too: that is in ppoll(2).
+pub fn is_waiting(pid: u32, tid: u32) -> bool {
+    is_blocked(pid, tid) || is_in(pid, tid, &["271", "73"])
+}
+
+/// Whether the thread is in one of these system calls. "running" is one that runs.
+fn is_in(pid: u32, tid: u32, calls: &[&str]) -> bool {
     let call = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).unwrap_or_default();
-    matches!(call.split(' ').next(), Some("202" | "98" | "449"))
+    call.split(' ').next().is_some_and(|call| calls.contains(&call))
 }
 
 /// Waits until the thread sleeps on a futex.
@@ -158,6 +169,8 @@ pub enum Tier {
     Returned,
     /// A program that got its end from us, over a channel that was there already.
     Given,
+    /// A program that has opened the other end of a pair of a mount.
+    File,
 }
 
 impl Tier {
@@ -198,13 +211,41 @@ impl Tier {
                 program.carrier = Some(carrier);
                 (near, program)
             }
+            Tier::File => {
+                let mount = Mount::new();
+                mount.run("fs9 new --pair p/t");
+                let near = file::open(mount.path("t/a")).unwrap();
+                let mut far = at_file(&mount, "t/b");
+                far.mount = Some(mount);
+                (near, far)
+            }
         }
+    }
+
+    /// The longest message, as it is encoded.
+    pub fn limit(self) -> usize {
+        if self == Tier::File { file::LIMIT } else { LIMIT }
+    }
+
+    /// The longest note: how long it is goes before it, seven bits a byte.
+    pub fn longest(self) -> usize {
+        self.limit() - if self == Tier::File { 3 } else { 4 }
+    }
+
+    /// What one end learns when the other is dropped in a panic.
+    pub fn panic(self) -> Reason {
+        if self == Tier::File { Reason::Closed } else { Reason::Panicked }
     }
 
     /// Whether messages cross as bytes.
     pub fn is_bytes(self) -> bool {
         self != Tier::Thread
     }
+}
+
+/// A program that obeys, at a file of the mount.
+pub fn at_file(mount: &Mount, name: &str) -> Far {
+    Far::program(&mut peer(&["obey", "file", mount.path(name).to_str().unwrap()])).greeted()
 }
 
 /// `command`, a program that obeys, with the other end of a channel.
@@ -236,6 +277,8 @@ pub struct Far {
     party: Party,
     /// The channel over which it got its end.
     carrier: Option<Duplex>,
+    /// The mount of its file.
+    pub mount: Option<Mount>,
 }
 
 impl Far {
@@ -254,7 +297,7 @@ impl Far {
     }
 
     fn over(orders: PipeWriter, answers: PipeReader, party: Party) -> Far {
-        Far { orders, answers: BufReader::new(answers), pid: 0, tid: 0, party, carrier: None }
+        Far { orders, answers: BufReader::new(answers), pid: 0, tid: 0, party, carrier: None, mount: None }
     }
 
     /// Waits until it has its end.
@@ -319,7 +362,8 @@ impl Far {
     /// Gives an order, and waits until that makes it sleep.
     pub fn start_and_block(&mut self, order: &str) {
         self.start(order);
-        wait_blocked(self.pid, self.tid);
+        let is_waiting = || is_waiting(self.pid, self.tid).then_some(());
+        wait_for(&format!("the far end to wait: {order}"), is_waiting);
     }
 }
 

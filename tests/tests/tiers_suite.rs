@@ -10,12 +10,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use fs9_tests::tiers::{Duplex, HEAD, PATIENCE, Tier, is_blocked, length, note, number_of, tid, wait_blocked, within};
+use fs9_tests::tiers::{Duplex, HEAD, PATIENCE, Tier, is_waiting, length, note, number_of, tid, wait_blocked, within};
 use fs9_tests::wait_for;
 use fs9_tiers::error::{
     Reason, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, Unfit,
 };
-use fs9_tiers::message::LIMIT;
 use fs9_tiers::{Capability, Peer, Refusal, Select, Why, pair, process};
 
 /// A wait that is to end without anything having come.
@@ -45,6 +44,7 @@ suite! {
         connected = Connected,
         handed_over_and_back = Returned,
         handed_to_a_process = Given,
+        at_a_file = File,
     ]
     [
         ten_thousand_messages_come_in_order_in_both_directions,
@@ -64,18 +64,8 @@ suite! {
         a_task_is_woken_when_there_is_room,
         a_task_is_woken_when_the_other_end_goes,
         iterators_end_with_the_channel_or_where_they_would_wait,
-        the_halves_are_dropped_separately,
-        the_far_halves_are_dropped_separately,
         the_reason_stays,
         every_message_of_four_senders_reaches_one_of_four_receivers_once,
-        an_end_is_handed_over_beside_a_message,
-        an_end_is_received_beside_a_message,
-        an_end_that_nobody_claims_closes,
-        an_end_beside_a_message_that_is_received_without_it_closes,
-        a_claim_of_another_type_gives_the_capability_back,
-        what_cannot_be_handed_over_is_all_given_back,
-        a_failed_hand_over_leaks_nothing_into_the_next_message,
-        a_channel_does_not_carry_its_own_end,
         a_message_that_is_too_long_is_given_back,
         the_longest_message_crosses,
         a_panic_is_the_reason,
@@ -83,6 +73,34 @@ suite! {
         a_select_sees_room_and_the_end,
         a_message_is_written_and_read_in_place,
     ]
+}
+
+/// What a file has not: halves that hang up alone, and anything beside a message.
+mod ends {
+    use super::*;
+
+    suite! {
+        [
+            between_threads = Thread,
+            process_pair = Pair,
+            spawned = Spawned,
+            connected = Connected,
+            handed_over_and_back = Returned,
+            handed_to_a_process = Given,
+        ]
+        [
+            the_halves_are_dropped_separately,
+            the_far_halves_are_dropped_separately,
+            an_end_is_handed_over_beside_a_message,
+            an_end_is_received_beside_a_message,
+            an_end_that_nobody_claims_closes,
+            an_end_beside_a_message_that_is_received_without_it_closes,
+            a_claim_of_another_type_gives_the_capability_back,
+            what_cannot_be_handed_over_is_all_given_back,
+            a_failed_hand_over_leaks_nothing_into_the_next_message,
+            a_channel_does_not_carry_its_own_end,
+        ]
+    }
 }
 
 /// Something that blocks, in a thread of its own; returns when it does.
@@ -96,7 +114,7 @@ fn blocked<'scope, R: Send + 'scope>(
         wait()
     });
     let tid = told.recv().unwrap();
-    wait_for("it to block or to end", || (is_blocked(std::process::id(), tid) || thread.is_finished()).then_some(()));
+    wait_for("it to block or to end", || (is_waiting(std::process::id(), tid) || thread.is_finished()).then_some(()));
     assert!(!thread.is_finished(), "it does not block");
     thread
 }
@@ -581,15 +599,15 @@ fn a_channel_does_not_carry_its_own_end(tier: Tier) {
 
 fn a_message_that_is_too_long_is_given_back(tier: Tier) {
     let (near, mut far) = tier.open();
-    let long = note(1, LIMIT - 3); // with the four bytes before it that say how long it is
+    let long = note(1, tier.longest() + 1);
     if !tier.is_bytes() {
         far.start("recv");
         near.send(long).unwrap();
         assert_eq!(far.answer(), "got 1");
         return;
     }
-    let Err(SendError::Unfit(back, Unfit::TooLong { limit: LIMIT })) = near.send(long) else { panic!("too long") };
-    assert_eq!(number_of(&back), 1);
+    let Err(SendError::Unfit(back, Unfit::TooLong { limit })) = near.send(long) else { panic!("too long") };
+    assert_eq!((number_of(&back), limit), (1, tier.limit()));
     assert!(matches!(near.try_send(back), Err(TrySendError::Unfit(..))), "also where nobody waits");
     near.try_send(short(2)).unwrap();
     assert_eq!(far.ask("recv"), "got 2", "the slot was given back");
@@ -598,7 +616,8 @@ fn a_message_that_is_too_long_is_given_back(tier: Tier) {
 fn the_longest_message_crosses(tier: Tier) {
     let (near, mut far) = tier.open();
     far.start("echo");
-    for len in [LIMIT - 4, HEAD, LIMIT - 5, LIMIT / 2, 4_096, 4_095, 65_536, LIMIT - 4] {
+    let longest = tier.longest();
+    for len in [longest, HEAD, longest - 1, longest / 2, 4_096, 4_095, 65_536, longest] {
         near.send(note(len as u64, len)).unwrap();
         assert_eq!(received(&near), len as u64);
     }
@@ -609,8 +628,8 @@ fn a_panic_is_the_reason(tier: Tier) {
     assert_eq!(far.ask("send 1 24"), "sent");
     assert_eq!(far.ask("panic"), "panicked");
     assert_eq!(received(&near), 1);
-    assert_eq!(near.recv(), Err(RecvError::Disconnected(Reason::Panicked)));
-    assert!(matches!(near.send(short(2)), Err(SendError::Disconnected(_, Reason::Panicked))));
+    assert_eq!(near.recv(), Err(RecvError::Disconnected(tier.panic())));
+    assert_eq!(near.send(short(2)).unwrap_err().reason(), Some(tier.panic()));
 
     let (near, mut far) = tier.open();
     far.start_and_block("recv");
@@ -620,7 +639,7 @@ fn a_panic_is_the_reason(tier: Tier) {
     })
     .join()
     .expect_err("it panics");
-    assert_eq!(far.answer(), "gone: panicked");
+    assert_eq!(far.answer(), format!("gone: {}", tier.panic()));
 }
 
 fn a_select_sees_a_message_and_takes_nothing(tier: Tier) {

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use fs9_tests::hostile;
 use fs9_tests::tiers::{Duplex, HEAD, echo, length, me, note, number_of, obey, wait_blocked};
+use fs9_tiers::file;
 use fs9_tiers::process::{self, connect, inherited, listen};
 
 fn main() {
@@ -15,6 +16,7 @@ fn main() {
     match args[..] {
         ["obey", "inherited"] => obey(inherited().unwrap(), stdin(), stdout()),
         ["obey", "connect", name] => obey(connect(name, &[me()]).unwrap(), stdin(), stdout()),
+        ["obey", "file", path] => obey(file::open(path).unwrap(), stdin(), stdout()),
         ["connect", name, allowed] => tell(connect(name, &[allowed.parse().unwrap()])),
         ["listen", name, allowed] => {
             let listener = listen(name, &[allowed.parse().unwrap()]).unwrap();
