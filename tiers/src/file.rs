@@ -51,9 +51,10 @@
 //!   [`TooLong`](crate::error::Unfit::TooLong), [empty ones](crate::error::Unfit::Empty) where they are raw.
 //! - **Capabilities** do not go over a file, nor does the end of a file go to another process: bytes cross a channel,
 //!   authority never does. Send the path; who may open it may have it. Between threads such a peer can be handed over.
-//! - **A message that was received** is done with at the next receive, or when the receiver is dropped. A process that is
-//!   killed before gives it back to its queue, and another one receives it. (Of a queue made with `--ack`, one that is
-//!   dropped does, too.) A receiver that has told its [`reason`](crate::Receiver::reason) may have read what was left.
+//! - **A message that was received** is done with when the next receive begins, or when the receiver is dropped. A process
+//!   that is killed before gives it back to its queue, and another one receives it. (Of a queue made with `--ack`, one that
+//!   is dropped does, too.) To wait in a [`Select`](crate::Select) is no receive. A receiver that was asked for its
+//!   [`reason`](crate::Receiver::reason) may have read what was left.
 //! - **Every operation asks the server.** One that stands still (SIGSTOP) keeps also those waiting that do not wait, and the
 //!   thread `fs9-watch`, once a task has waited for a file.
 #![forbid(unsafe_code)]

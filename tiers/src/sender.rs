@@ -111,15 +111,13 @@ impl<T: Message> Sender<T> {
     /// }
     /// # Ok::<(), SendError<u8>>(())
     /// ```
-    pub fn send(&self, mut message: T) -> Result<(), SendError<T>> {
-        loop {
-            match self.reserve() {
-                Ok(permit) => match permit.put(message)? {
-                    None => return Ok(()),
-                    Some(back) => message = back,
-                },
-                Err(error) => return Err(error.map(|()| message)),
-            }
+    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+        if let Tx::File(file) = &self.tx {
+            return file.send(message);
+        }
+        match self.reserve() {
+            Ok(permit) => permit.send(message),
+            Err(error) => Err(error.map(|()| message)),
         }
     }
 
@@ -138,8 +136,11 @@ impl<T: Message> Sender<T> {
     /// # Ok::<(), TrySendError<u8>>(())
     /// ```
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        if let Tx::File(file) = &self.tx {
+            return file.send_by(message, Deadline::Now)?.map_or(Ok(()), |back| Err(TrySendError::Full(back)));
+        }
         match self.try_reserve() {
-            Ok(permit) => permit.put(message)?.map_or(Ok(()), |back| Err(TrySendError::Full(back))),
+            Ok(permit) => Ok(permit.send(message)?),
             Err(error) => Err(error.map(|()| message)),
         }
     }
@@ -182,16 +183,14 @@ impl<T: Message> Sender<T> {
         self.send_by(message, Deadline::At(deadline))
     }
 
-    fn send_by(&self, mut message: T, deadline: Deadline) -> Result<(), SendTimeoutError<T>> {
-        loop {
-            match self.reserve_by(deadline) {
-                Ok(Some(permit)) => match permit.put(message)? {
-                    None => return Ok(()),
-                    Some(back) => message = back,
-                },
-                Ok(None) => return Err(SendTimeoutError::Timeout(message)),
-                Err(error) => return Err(SendTimeoutError::from(error).map(|()| message)),
-            }
+    fn send_by(&self, message: T, deadline: Deadline) -> Result<(), SendTimeoutError<T>> {
+        if let Tx::File(file) = &self.tx {
+            return file.send_by(message, deadline)?.map_or(Ok(()), |back| Err(SendTimeoutError::Timeout(back)));
+        }
+        match self.reserve_by(deadline) {
+            Ok(Some(permit)) => Ok(permit.send(message)?),
+            Ok(None) => Err(SendTimeoutError::Timeout(message)),
+            Err(error) => Err(SendTimeoutError::from(error).map(|()| message)),
         }
     }
 
@@ -395,31 +394,28 @@ impl<T: Message> Permit<'_, T> {
     /// assert_eq!(b.recv(), Ok(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
     pub fn send(self, message: T) -> Result<(), SendError<T>> {
-        let sender = self.sender;
-        match self.put(message)? {
-            None => Ok(()),
-            Some(back) => sender.send(back),
-        }
-    }
-
-    /// Sends. The message comes back where a process that writes to the same file was faster.
-    #[inline]
-    pub(crate) fn put(self, message: T) -> Result<Option<T>, SendError<T>> {
         if let Some(reason) = self.in_vain() {
             return Err(SendError::Disconnected(message, reason));
         }
         match &self.sender.tx {
             Tx::Thread(lane) => {
                 lane.put(self.turn, message);
-                Ok(None)
+                Ok(())
             }
-            Tx::Process(link) => match link.put(self.turn, &message) {
-                Ok(()) => Ok(None),
-                Err(unfit) => Err(SendError::Unfit(message, unfit)),
+            Tx::Process(link) => link.put(self.turn, &message).map_err(|unfit| SendError::Unfit(message, unfit)),
+            Tx::File(file) => match file.put(self.turn, message)? {
+                None => Ok(()),
+                Some(back) => file.send(back),
             },
+        }
+    }
+
+    /// Sends. The message comes back where a process that writes to the same file was faster.
+    pub(crate) fn put(self, message: T) -> Result<Option<T>, SendError<T>> {
+        match &self.sender.tx {
             Tx::File(file) => file.put(self.turn, message),
+            Tx::Thread(_) | Tx::Process(_) => self.send(message).map(|()| None),
         }
     }
 

@@ -9,7 +9,7 @@ use super::opened::{FileEnd, Opened};
 use crate::error::{Reason, RecvError, SendError, Unfit};
 use crate::loan::Block;
 use crate::message::{self, EncodeError, Message, SMALL, Sink, Source};
-use crate::slot::{Role, Turn};
+use crate::slot::{Deadline, Role, Turn};
 
 /// The half that sends values of type `T`.
 pub(crate) struct Outgoing<T> {
@@ -48,12 +48,32 @@ impl<T> Outgoing<T> {
         self.file.end(Role::Sender)
     }
 
+    /// Sends, and waits for room.
+    pub fn send(&self, mut message: T) -> Result<(), SendError<T>> {
+        while let Some(back) = self.send_by(message, Deadline::Never)? {
+            message = back;
+        }
+        Ok(())
+    }
+
+    /// Sends. The message comes back at the deadline.
+    pub fn send_by(&self, message: T, deadline: Deadline) -> Result<Option<T>, SendError<T>> {
+        self.encoded(message, |bytes| self.file.send(bytes, deadline))
+    }
+
     /// Sends at a sender's turn. The message comes back where another writer of the file was faster.
     pub fn put(&self, turn: Turn<'_>, message: T) -> Result<Option<T>, SendError<T>> {
-        let encoded = (self.encode)(&message).map_err(|unfit| SendError::Unfit((), unfit));
-        let sent = encoded.and_then(|bytes| self.file.write(&bytes));
-        drop(turn);
-        match sent {
+        self.encoded(message, |bytes| self.file.write(&turn, bytes))
+    }
+
+    /// Has the bytes of a message sent. It comes back where they were not.
+    fn encoded(
+        &self,
+        message: T,
+        send: impl FnOnce(&[u8]) -> Result<bool, SendError<()>>,
+    ) -> Result<Option<T>, SendError<T>> {
+        let bytes = (self.encode)(&message).map_err(|unfit| SendError::Unfit((), unfit));
+        match bytes.and_then(|bytes| send(&bytes)) {
             Ok(true) => Ok(None),
             Ok(false) => Ok(Some(message)),
             Err(error) => Err(error.map(|()| message)),

@@ -49,7 +49,10 @@ struct Line {
 
 /// What was read and has not been received.
 enum Ahead {
+    /// The message before may still be held for us: the next read says that we have done with it.
     Nothing,
+    /// As a read said, and nothing is held for us.
+    Quiet,
     Message(Vec<u8>),
     /// There is nothing more to read.
     End,
@@ -97,7 +100,7 @@ impl Opened {
             descriptor,
             sender: Line::new(Role::Sender),
             receiver: Line::new(Role::Receiver),
-            ahead: Mutex::new(Ahead::Nothing),
+            ahead: Mutex::new(Ahead::Quiet),
             gone: OnceLock::new(),
             watching: Mutex::default(),
         })
@@ -108,8 +111,25 @@ impl Opened {
         FileEnd { file: self, role }
     }
 
-    /// Writes one message. False when there is no room for it now.
-    pub fn write(&self, bytes: &[u8]) -> Result<bool, SendError<()>> {
+    /// Writes one message, and waits for room. False when the deadline comes first.
+    pub fn send(self: &Arc<Self>, bytes: &[u8], deadline: Deadline) -> Result<bool, SendError<()>> {
+        let sent = self.end(Role::Sender).wait_until(deadline, |turn| match self.write(&turn, bytes) {
+            Ok(false) => Ok(None),
+            done => Ok(Some(done)),
+        });
+        match sent {
+            Ok(sent) => sent.unwrap_or(Ok(false)),
+            Err(Stop::Closed(reason)) => Err(SendError::Disconnected((), reason)),
+            // At the other side of a line is nobody who could.
+            Err(Stop::Gone | Stop::Broken) => Err(SendError::Disconnected((), Reason::Protocol)),
+        }
+    }
+
+    /// Writes one message at a sender's turn. False when there is no room for it now.
+    pub fn write(&self, _: &Turn<'_>, bytes: &[u8]) -> Result<bool, SendError<()>> {
+        if let Some(reason) = self.gone.get() {
+            return Err(SendError::Disconnected((), *reason));
+        }
         if bytes.is_empty() {
             return Err(SendError::Unfit((), Unfit::Empty));
         }
@@ -156,14 +176,17 @@ impl Opened {
         match *ahead {
             Ahead::Message(_) => return Ok(true),
             Ahead::End => return Err(Stop::Closed(self.lose(Reason::Closed))),
-            Ahead::Nothing => {}
+            Ahead::Nothing | Ahead::Quiet => {}
         }
         let reason = match read_message(&self.descriptor) {
             Ok(message) if !message.is_empty() => {
                 *ahead = Ahead::Message(message);
                 return Ok(true);
             }
-            Err(Errno::AGAIN) => return Ok(false),
+            Err(Errno::AGAIN) => {
+                *ahead = Ahead::Quiet;
+                return Ok(false);
+            }
             Ok(_) => Reason::Closed,
             Err(errno) => loss(errno).unwrap_or(Reason::Unreachable),
         };
@@ -266,6 +289,9 @@ impl<'a> FileEnd<'a> {
 
     /// A turn, if there is one now: for the sender with room for a message, for the receiver with a message.
     pub fn attempt(self) -> Result<Option<Turn<'a>>, Stop> {
+        if self.is_quiet() && !self.sleep(Deadline::Now)? {
+            return Ok(None);
+        }
         match self.line().attempt() {
             Attempt::Turn(turn) => Ok(self.is_ready()?.then_some(turn)),
             Attempt::Stopped(stop) => Err(stop),
@@ -275,16 +301,35 @@ impl<'a> FileEnd<'a> {
 
     /// Waits for a turn until the deadline. None when it has passed.
     pub fn wait(self, deadline: Deadline) -> Result<Option<Turn<'a>>, Stop> {
+        self.wait_until(deadline, |turn| Ok(self.is_ready()?.then_some(turn)))
+    }
+
+    /// Tries it at each turn, as often as there may be news, until it is done or the deadline has passed.
+    fn wait_until<R>(
+        self,
+        deadline: Deadline,
+        attempt: impl Fn(Turn<'a>) -> Result<Option<R>, Stop>,
+    ) -> Result<Option<R>, Stop> {
+        let mut sleeps = self.is_quiet();
         loop {
-            let Some(turn) = self.line().wait(deadline)? else { return Ok(None) };
-            if self.is_ready()? {
-                return Ok(Some(turn));
-            }
-            drop(turn);
-            if deadline == Deadline::Now || !self.sleep(deadline)? {
+            if sleeps && !self.sleep(deadline)? {
                 return Ok(None);
             }
+            let Some(turn) = self.line().wait(deadline)? else { return Ok(None) };
+            if let Some(done) = attempt(turn)? {
+                return Ok(Some(done));
+            }
+            if deadline == Deadline::Now {
+                return Ok(None);
+            }
+            sleeps = true;
         }
+    }
+
+    /// Whether poll(2) is asked before anything is tried: of a receiver that has nothing to give back. A read that finds nothing
+    /// costs more, as it has room for every message.
+    fn is_quiet(self) -> bool {
+        self.role == Role::Receiver && matches!(*self.file.ahead(), Ahead::Quiet)
     }
 
     /// Sleeps until there may be news. False when the deadline has passed.
@@ -332,7 +377,7 @@ impl<'a> FileEnd<'a> {
         }
         let is_known = match self.role {
             Role::Sender => self.file.gone.get().is_some(),
-            Role::Receiver => !matches!(*self.file.ahead(), Ahead::Nothing),
+            Role::Receiver => matches!(*self.file.ahead(), Ahead::Message(_) | Ahead::End),
         };
         if is_known { Look::Ready } else { Look::Descriptor }
     }
