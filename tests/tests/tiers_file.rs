@@ -248,6 +248,20 @@ fn a_message_goes_back_to_its_queue_when_its_receiver_is_killed() {
 }
 
 #[test]
+fn a_receiver_that_waits_for_the_next_message_has_done_with_the_last() {
+    let mount = with_queue();
+    let jobs: Sender<Vec<u8>> = file::sender(mount.path("q")).unwrap();
+    let mut worker = at_file(&mount, "q");
+    jobs.send(note(1, HEAD)).unwrap();
+    assert_eq!(worker.ask("recv"), "got 1");
+    worker.start_and_block("recv");
+    mount.wait_figure("q", "received", 1);
+    worker.kill();
+    wait_holders(&mount, "q", 1);
+    assert_eq!((mount.figure("q", "redelivered"), mount.figure("q", "slot")), (0, 0));
+}
+
+#[test]
 fn a_queue_with_ack_takes_back_what_was_dropped() {
     let mount = Mount::new();
     mount.run("fs9 new --ack p/q");
@@ -326,6 +340,51 @@ fn every_job_of_many_senders_goes_to_one_worker() {
     numbers.sort_unstable();
     assert_eq!(numbers, (0..3 * EACH).collect::<Vec<_>>());
     mount.assert_ledgers_balance();
+}
+
+#[test]
+fn each_client_of_a_service_has_a_connection_of_its_own() {
+    let mount = Mount::new();
+    mount.run("fs9 new --service p/s");
+    let connect = || file::open::<u64, u64>(mount.path("s/connect")).unwrap();
+    let accept = || file::open::<u64, u64>(mount.path("s/accept")).unwrap();
+    let (one, other, servers) = (connect(), connect(), [accept(), accept()]);
+    one.send(1).unwrap();
+    other.send(2).unwrap();
+    for server in &servers {
+        let number = server.recv_timeout(PATIENCE).unwrap();
+        server.send(10 * number).unwrap();
+    }
+    assert_eq!((one.recv_timeout(PATIENCE), other.recv_timeout(PATIENCE)), (Ok(10), Ok(20)));
+    drop(one);
+    let [first, second] = &servers;
+    assert_eq!(first.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected(Reason::Closed)));
+    assert_eq!(second.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout));
+    // One that has no client yet is a peer as well.
+    let idle = accept();
+    assert_eq!(idle.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout));
+    let mut select = Select::new().unwrap();
+    let ready = select.recv(idle.receiver());
+    connect().send(3).unwrap();
+    assert_eq!(select.ready_timeout(PATIENCE).unwrap(), Some(ready));
+    assert_eq!(idle.try_recv(), Ok(3));
+}
+
+#[test]
+fn every_receiver_of_a_topic_gets_all() {
+    let mount = Mount::new();
+    mount.run("fs9 new --topic p/news");
+    let subscribe = || file::receiver::<String>(mount.path("news")).unwrap();
+    let (one, other) = (subscribe(), subscribe());
+    let news: Sender<String> = file::sender(mount.path("news")).unwrap();
+    news.send("first".to_owned()).unwrap();
+    assert_eq!(one.recv_timeout(PATIENCE).as_deref(), Ok("first"));
+    assert!(matches!(news.send_timeout("second".to_owned(), SHORT), Err(SendTimeoutError::Timeout(_))));
+    assert_eq!(other.recv_timeout(PATIENCE).as_deref(), Ok("first"));
+    news.send_timeout("second".to_owned(), PATIENCE).unwrap();
+    for receiver in [one, other] {
+        assert_eq!(receiver.recv_timeout(PATIENCE).as_deref(), Ok("second"));
+    }
 }
 
 #[test]
