@@ -211,8 +211,15 @@ impl ChannelStatus {
 
     /// One line for the channel and one for each holder.
     pub fn describe(&self, text: &mut String) {
+        text.push_str(&self.headline());
+        text.push('\n');
+        self.holders.iter().for_each(|holder| holder.describe(&self.name, text));
+    }
+
+    /// All but its holders, in one line.
+    pub fn headline(&self) -> String {
+        let mut text = format!("{}  {} {} uid {}", self.name, self.full_kind(), self.mode, self.uid);
         // Writing to a String cannot fail.
-        let _ = write!(text, "{}  {} {} uid {}", self.name, self.full_kind(), self.mode, self.uid);
         if !self.command.is_empty() {
             let _ = write!(text, "  runs {:?}", self.command.join(" "));
         }
@@ -220,15 +227,14 @@ impl ChannelStatus {
             let _ = write!(text, "  connections {}, waiting for a server {}", self.connections, self.backlog);
             let _ = write!(text, " of {}", self.backlog_limit);
         }
-        self.lanes.iter().for_each(|lane| lane.describe(text));
+        self.lanes.iter().for_each(|lane| lane.describe(&mut text));
         for end in &self.ends {
             let _ = write!(text, "  {} left: {}", end.end, end.reason);
         }
         if let Some(left) = &self.left {
             let _ = write!(text, "  last left: pid {} {}", left.pid, left.reason);
         }
-        text.push('\n');
-        self.holders.iter().for_each(|holder| holder.describe(&self.name, text));
+        text
     }
 }
 
@@ -272,7 +278,12 @@ impl HolderStatus {
 fn age(since: f64) -> String {
     let since = Duration::try_from_secs_f64(since).ok().and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
     let age = since.and_then(|since| SystemTime::now().duration_since(since).ok());
-    let seconds = age.map_or(0, |age| age.as_secs());
+    span(age.unwrap_or_default())
+}
+
+/// A length of time, for people.
+pub fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
