@@ -10,6 +10,7 @@ pub mod process;
 pub mod setup;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod terminal;
 pub mod tiers;
 pub mod user;
 pub mod waiter;

@@ -331,9 +331,22 @@ fn completions_and_manuals_are_for_every_shell_and_command() {
         }
     }
     let help = mount.run("fs9 --help");
-    for command in
-        ["up", "check", "down", "new", "rm", "ls", "status", "events", "send", "recv", "call", "doctor", "completions"]
-    {
+    for command in [
+        "up",
+        "check",
+        "down",
+        "new",
+        "rm",
+        "ls",
+        "status",
+        "events",
+        "top",
+        "send",
+        "recv",
+        "call",
+        "doctor",
+        "completions",
+    ] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
         let page = mount.run(&format!("fs9 man {command} > page; man -l --warnings page 2>&1 | cat"));
         assert!(page.contains("NAME") && page.contains("SYNOPSIS") && !page.contains("warning"), "{page}");

@@ -21,7 +21,7 @@ pub struct Man {
 }
 
 /// Every command has a page. Listed, because the parser cannot ask itself while it is being made; a test compares.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "up",
     "check",
     "down",
@@ -30,6 +30,7 @@ const COMMANDS: [&str; 14] = [
     "ls",
     "status",
     "events",
+    "top",
     "send",
     "recv",
     "call",

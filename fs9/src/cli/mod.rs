@@ -1,11 +1,13 @@
 //! The command line. Every command that takes a path works through the mounted files: there is no private door.
 //!
 //! One file a command; what they share is one file a noun: `place` (a path in a mount), `peer` (one descriptor),
-//! `wait` (a call that may block), `report` (status.json), `errno` (what an error means), `output` (stdout).
+//! `wait` (a call that may block), `report` (status.json), `errno` (what an error means), `output` (stdout), `process`
+//! (what one runs), `columns` (tables of text).
 
 mod call;
 mod channel;
 mod check;
+mod columns;
 mod completions;
 mod doctor;
 mod down;
@@ -20,11 +22,13 @@ mod notify;
 mod output;
 mod peer;
 mod place;
+mod process;
 mod recv;
 mod report;
 mod send;
 mod shell;
 mod status;
+mod top;
 mod up;
 mod wait;
 
@@ -56,6 +60,7 @@ enum Command {
     Ls(ls::Ls),
     Status(status::Status),
     Events(events::Events),
+    Top(top::Top),
     Send(send::Send),
     Recv(recv::Recv),
     Call(call::Call),
@@ -75,6 +80,7 @@ impl Command {
             Command::Ls(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Events(command) => command.run(),
+            Command::Top(command) => command.run(),
             Command::Send(command) => command.run(),
             Command::Recv(command) => command.run(),
             Command::Call(command) => command.run(),
@@ -126,6 +132,8 @@ mod tests {
             "fs9 recv p -n 2 --follow",
             "fs9 new --pair --ack p",
             "fs9 man nonsense",
+            "fs9 top -i 0",
+            "fs9 top --sort nonsense",
         ] {
             assert!(refused(line), "{line}");
         }

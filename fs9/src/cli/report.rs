@@ -1,6 +1,6 @@
 //! The mount's `status.json`, as the commands read it.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
 
 use super::place::Place;
@@ -11,6 +11,17 @@ use crate::status::Status;
 /// Asks the server of the mount that `place` lies in.
 pub fn status(place: &Place, wait: &Wait) -> anyhow::Result<Status> {
     parse(&place.read_root_file("status.json", wait)?, place)
+}
+
+/// What there is where `place` points: at a channel that one, at the mount or a directory in it everything.
+pub fn status_at(place: &Place, wait: &Wait) -> anyhow::Result<Status> {
+    let mut status = status(place, wait)?;
+    match status.channels.iter().position(|channel| place.is_of(&channel.name)) {
+        Some(one) => status.channels = vec![status.channels.swap_remove(one)],
+        None if place.path().is_dir() => {}
+        None => bail!("{} is neither a channel nor a directory: `fs9 ls` shows what there is", shown(&place.shown)),
+    }
+    Ok(status)
 }
 
 /// The JSON object of the channel that `place` lies in, as the server wrote it.

@@ -54,6 +54,12 @@ impl Wait {
         Ok(Wait { watch, helper })
     }
 
+    /// Waits without end and without a word, beneath something that draws on the terminal itself.
+    pub fn unseen() -> Wait {
+        let watch = Watch { state: Mutex::default(), changed: Condvar::new(), deadline: None, seen: false };
+        Wait { watch: Arc::new(watch), helper: None }
+    }
+
     /// Runs a call that waits for `what`, again when a signal that is not the deadline's interrupted it.
     pub fn run<T>(&self, what: &str, mut call: impl FnMut() -> rustix::io::Result<T>) -> Result<T, Ended> {
         loop {
