@@ -341,6 +341,7 @@ fn completions_and_manuals_are_for_every_shell_and_command() {
         "status",
         "events",
         "top",
+        "graph",
         "send",
         "recv",
         "call",

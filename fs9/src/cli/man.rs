@@ -21,7 +21,7 @@ pub struct Man {
 }
 
 /// Every command has a page. Listed, because the parser cannot ask itself while it is being made; a test compares.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "up",
     "check",
     "down",
@@ -31,6 +31,7 @@ const COMMANDS: [&str; 15] = [
     "status",
     "events",
     "top",
+    "graph",
     "send",
     "recv",
     "call",

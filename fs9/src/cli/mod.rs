@@ -14,6 +14,7 @@ mod down;
 mod errno;
 mod events;
 mod failure;
+mod graph;
 mod helper;
 mod ls;
 mod man;
@@ -61,6 +62,7 @@ enum Command {
     Status(status::Status),
     Events(events::Events),
     Top(top::Top),
+    Graph(graph::Graph),
     Send(send::Send),
     Recv(recv::Recv),
     Call(call::Call),
@@ -81,6 +83,7 @@ impl Command {
             Command::Status(command) => command.run(),
             Command::Events(command) => command.run(),
             Command::Top(command) => command.run(),
+            Command::Graph(command) => command.run(),
             Command::Send(command) => command.run(),
             Command::Recv(command) => command.run(),
             Command::Call(command) => command.run(),
@@ -134,6 +137,7 @@ mod tests {
             "fs9 man nonsense",
             "fs9 top -i 0",
             "fs9 top --sort nonsense",
+            "fs9 graph --format png",
         ] {
             assert!(refused(line), "{line}");
         }
