@@ -17,13 +17,29 @@ static inline int open_in(const char *dir, const char *name, int flags)
     return fd;
 }
 
-// One message, as a string. Returns its length, 0 at the end.
-static inline size_t receive(int fd, char *message, size_t size)
+// read(2) and write(2), again if a signal has interrupted them.
+static inline ssize_t read_message(int fd, char *message, size_t size)
 {
     ssize_t got;
     do
-        got = read(fd, message, size - 1);
+        got = read(fd, message, size);
     while (got < 0 && errno == EINTR);
+    return got;
+}
+
+static inline ssize_t write_message(int fd, const char *message, size_t size)
+{
+    ssize_t sent;
+    do
+        sent = write(fd, message, size);
+    while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
+// One message, as a string. Returns its length, 0 at the end.
+static inline size_t receive(int fd, char *message, size_t size)
+{
+    ssize_t got = read_message(fd, message, size - 1);
     if (got < 0)
         err(1, "read");
     message[got] = '\0';
@@ -33,10 +49,6 @@ static inline size_t receive(int fd, char *message, size_t size)
 // A write is one message, whole or not at all.
 static inline void send_message(int fd, const char *message, size_t size)
 {
-    ssize_t sent;
-    do
-        sent = write(fd, message, size);
-    while (sent < 0 && errno == EINTR);
-    if (sent < 0)
+    if (write_message(fd, message, size) < 0)
         err(1, "write");
 }
