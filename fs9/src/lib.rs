@@ -8,6 +8,7 @@
 mod channel;
 pub mod cli;
 mod config;
+mod crew;
 mod ctl;
 mod events;
 pub mod fuse;
