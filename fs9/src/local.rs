@@ -20,7 +20,8 @@ use crate::view::View;
 /// share its table of those that wait.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-fn next_id() -> u64 {
+/// A number for the next of them.
+pub fn next_id() -> u64 {
     NEXT.fetch_add(2, Ordering::Relaxed)
 }
 

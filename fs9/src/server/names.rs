@@ -9,7 +9,7 @@ use crate::config::Item;
 use crate::events::Event;
 use crate::spec::Spec;
 use crate::ticket::Effects;
-use crate::tree::{Attr, Body, File, Node, NodeId, shrink};
+use crate::tree::{Attr, Body, File, Node, NodeId, ROOT, shrink};
 use crate::view::View;
 
 impl Server {
@@ -58,6 +58,34 @@ impl Server {
     /// As [`Tree::furnish`](crate::tree::Tree::furnish).
     pub fn furnish(&mut self, item: &Item) -> Answered<()> {
         self.tree.furnish(item).map(drop)
+    }
+
+    /// Makes what `spec` says at `path`, with the directories that it takes.
+    ///
+    /// # Errors
+    /// As [`Server::make`].
+    pub fn put(&mut self, path: &str, spec: Spec, caller: Caller, fx: &mut Effects) -> Answered<NodeId> {
+        let (dir, name) = match path.rsplit_once('/') {
+            Some((above, name)) => (self.tree.directory(above, Attr::new(0o755, caller.uid, caller.gid))?, name),
+            None => (File::of(ROOT), path),
+        };
+        self.make(dir, name.as_bytes(), Attr::new(0o600, caller.uid, caller.gid), spec, fx)
+    }
+
+    /// Takes away what [`Server::put`] made, if that has not been done.
+    pub fn take_away(&mut self, id: NodeId, fx: &mut Effects) {
+        if !self.stopping && self.tree.node(id).is_ok_and(|node| !node.removed) {
+            let _ = self.remove_file(File::of(id), fx);
+        }
+    }
+
+    /// Takes a pair away whose `b` was left, so that nobody comes to it and waits for ever; but not before somebody has come
+    /// to learn why.
+    pub fn retire(&mut self, pair: NodeId, fx: &mut Effects) {
+        let came = self.tree.channel(pair).is_ok_and(|channel| channel.is_held() || channel.left().count() == 2);
+        if came {
+            self.take_away(pair, fx);
+        }
     }
 
     /// Makes a plain directory.

@@ -271,6 +271,17 @@ impl Server {
         self.forget_if_unused(node, fx);
     }
 
+    /// Nobody reads at this end any more: who writes to it is told.
+    pub fn deafen(&mut self, handle: Handle, reason: Reason, fx: &mut Effects) {
+        let Ok(Peer { node, end, .. }) = self.peer(handle) else { return };
+        let (node, end) = (*node, *end);
+        let mut done = Vec::new();
+        if let Ok(channel) = self.tree.channel_mut(node) {
+            channel.incoming(end).close(reason, &mut done);
+        }
+        self.finish(node, done, fx);
+    }
+
     /// Sends what a view has gathered, now that it is closed. A killed writer has not closed it: nothing is sent.
     fn send_rest(&mut self, peer: &mut Peer, reason: Reason, done: &mut Vec<Done>, fx: &mut Effects) {
         let Some(message) = peer.unsent.take() else { return };

@@ -93,6 +93,13 @@ impl Server {
         true
     }
 
+    /// Whom an end of `accept` is connected with; None before it has a client.
+    pub fn client(&mut self, handle: Handle) -> Option<Client> {
+        let peer = self.peer(handle).ok().filter(|peer| peer.bound)?;
+        let (service, connection) = (peer.file.node, peer.node);
+        self.tree.service_mut(service).ok()?.connections.get(&connection).copied()
+    }
+
     /// Whether the service of an end that has no client is there no more.
     fn is_over(&self, file: File) -> bool {
         self.tree.node(file.node).map_or(true, |node| node.removed)

@@ -40,7 +40,10 @@ impl Tree {
     }
 
     /// The directory of a path; of what it leads through, that is made with `attr` which is not there.
-    fn directory(&mut self, path: &str, attr: Attr) -> Result<File, Errno> {
+    ///
+    /// # Errors
+    /// As [`Tree::make`]. What was made by then stays.
+    pub fn directory(&mut self, path: &str, attr: Attr) -> Result<File, Errno> {
         path.split('/').try_fold(File::of(ROOT), |dir, name| match self.walk(dir, name.as_bytes()) {
             Ok((file, View::Plain)) => Ok(file),
             Ok(_) => Err(Errno::INVAL),
