@@ -1,27 +1,30 @@
-//! A mount with its server: made by [`Mount::new`], served by [`Mount::serve`], ended by a [`Stopper`] or by an unmount.
+//! A mount inside a program: made by a [`Builder`], served by threads of its own, ended by dropping it.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags};
+use fs9_tiers::Peer;
 use rustix::io::Errno;
 
 use crate::config::Item;
-use crate::fuse::abi::is_release;
-use crate::fuse::device::Device;
-use crate::fuse::door::{FuseDoor, Turn};
-use crate::fuse::patience::Patience;
+use crate::crew::Crew;
+use crate::descriptor::{Descriptor, caller, open};
+use crate::fuse::door::FuseDoor;
 use crate::fuse::session::Mounted;
-use crate::keeper::{Keeper, Task};
+use crate::keeper::Keeper;
 use crate::local::verb;
 use crate::message::Store;
+use crate::mountpoint::{Prepared, Refusal, prepare};
+use crate::name::{Client, Name, NameError};
+use crate::serve::{Acceptor, Bytes, Stage, serve, serve_one, serve_peers};
+use crate::served::{Served, Stopper};
 use crate::server::Server;
-use crate::ticket::Effects;
+use crate::spec::{ServiceSpec, Spec};
+use crate::tree::{NodeId, Part};
 
 /// The longest message that one write(2) can carry to us whole, at every alignment of the caller's buffer: the kernel
 /// cuts a write at `max_write` less the buffer's offset in its page.
@@ -31,7 +34,15 @@ pub const MOST_THREADS: usize = 64;
 const MAX_WRITE: usize = 1 << 20;
 const PAGE: usize = 4096;
 
+/// So many clients of a function may wait until it is told of them: as many as come at once.
+const BACKLOG: usize = 1024;
+
 /// What one mount allows at most. Over a limit the one who asks gets an error; nobody else is disturbed.
+///
+/// ```
+/// let limits = fs9::Limits { channels: 100, ..fs9::Limits::default() };
+/// let builder = fs9::Mount::builder().limits(limits);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one message; longer is EMSGSIZE. At most (and by default) [`LARGEST_MESSAGE`].
@@ -50,7 +61,7 @@ impl Default for Limits {
     }
 }
 
-/// How to mount.
+/// What the kernel and the server are told.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Let other users in, as far as the mode bits of each file allow.
@@ -63,12 +74,167 @@ pub struct Options {
     pub items: Vec<Item>,
 }
 
+/// How to mount; made by [`Mount::builder`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// let mount = fs9::Mount::builder()
+///     .allow_other(true)                  // other users come in, as far as the mode bits of each file allow
+///     .threads(2)                         // read requests of the kernel
+///     .workers(64)                        // functions that run at once
+///     .grace(Duration::from_millis(500))  // that one that runs may take to end
+///     .mount("/srv/p")?;
+/// # Ok::<(), fs9::MountError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is mounted before `mount`"]
+pub struct Builder {
+    options: Options,
+    workers: usize,
+    grace: Duration,
+}
+
+impl From<Options> for Builder {
+    fn from(options: Options) -> Self {
+        Builder { options, workers: 256, grace: Duration::from_secs(2) }
+    }
+}
+
+impl Builder {
+    /// Whether other users are let in, as far as the mode bits of each file allow. What [`Mount::serve`] and its like
+    /// make is of mode 0600; [`std::fs::set_permissions`] changes that. No, unless said; for a user other than root it
+    /// takes `user_allow_other` in /etc/fuse.conf.
+    pub fn allow_other(mut self, allow_other: bool) -> Self {
+        self.options.allow_other = allow_other;
+        self
+    }
+
+    /// Threads that read requests of the kernel. One unless said, and at least.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.options.threads = threads;
+        self
+    }
+
+    /// What the mount allows at most.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.options.limits = limits;
+        self
+    }
+
+    /// How many functions may run at once, those of [`Mount::service`] for as long as their connection lasts: 256
+    /// unless said. Whoever comes then waits. Each has a thread, which is started when it is needed.
+    pub fn workers(self, workers: usize) -> Self {
+        Builder { workers, ..self }
+    }
+
+    /// How long a function that runs may take to end, when its name or the mount is dropped: 2 s unless said. One that
+    /// is not done by then goes on in its thread; nobody hears of it any more.
+    pub fn grace(self, grace: Duration) -> Self {
+        Builder { grace, ..self }
+    }
+
+    /// Mounts on `dir`, an empty directory. When this returns the mount is usable, and served by threads of its own. A
+    /// mount that a killed server has left behind there is taken away first.
+    ///
+    /// # Errors
+    /// [`MountError::Unusable`] when `dir` cannot be mounted on, [`MountError::Refused`] with what the kernel or
+    /// fusermount3 says.
+    ///
+    /// ```no_run
+    /// let mount = fs9::Mount::builder().mount("p")?;
+    /// std::fs::write("p/jobs", "resize cat.png")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn mount(self, dir: impl AsRef<Path>) -> Result<Mount, MountError> {
+        self.mount_on(&prepare(dir.as_ref())?)
+    }
+
+    pub(crate) fn mount_on(mut self, prepared: &Prepared) -> Result<Mount, MountError> {
+        let limits = &mut self.options.limits;
+        limits.message = limits.message.min(message_limit());
+        let store = Store::new(limits.bytes, MAX_WRITE + PAGE);
+        let keeper = Arc::new(Keeper::default());
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let mut server = Server::new(limits.clone(), store.clone(), keeper.clone(), uid, gid);
+        // As long as the mount lives, nobody asks any more how it began.
+        for item in std::mem::take(&mut self.options.items) {
+            let made = server.furnish(&item);
+            made.map_err(|errno| MountError::Item { path: item.path, error: errno.into() })?;
+        }
+        let mounted = self.serve(&prepared.dir, Arc::new(Mutex::new(server)), store, keeper);
+        mounted.map_err(|error| MountError::Refused { dir: prepared.dir.clone(), error })
+    }
+
+    fn serve(
+        self,
+        dir: &Path,
+        server: Arc<Mutex<Server>>,
+        store: Arc<Store>,
+        keeper: Arc<Keeper>,
+    ) -> io::Result<Mount> {
+        let (mounts, bell) = (File::open("/proc/self/mountinfo")?, Stopper::new()?);
+        let mounted = Mounted::new(dir, MAX_WRITE as u32, self.options.allow_other)?;
+        let device = mounted.device()?;
+        let door = Arc::new(FuseDoor::new(server.clone(), device.clone(), store.clone()));
+        let stage = Stage { server: server.clone(), crew: Crew::new(self.workers) };
+        let (crew, grace, stopper) = (stage.crew.clone(), self.grace, bell.clone());
+        let served = Served { mounted, server, door, device, store, keeper, crew, grace, bell, mounts };
+        let end = served.start(self.options.threads)?;
+        Ok(Mount { dir: dir.to_owned(), stage, stopper, grace, end: Some(end) })
+    }
+}
+
+/// A mounted directory, served by threads in the background.
+///
+/// What a program puts into it ([`serve`](Mount::serve), [`service`](Mount::service), [`put`](Mount::put),
+/// [`make`](Mount::make)) is there until the [`Name`] that this returns is dropped, or the mount.
+///
+/// Dropped, it answers everything that waits (ESHUTDOWN), waits for functions that run ([`Builder::grace`]), ends its
+/// threads and unmounts. So it does when it is ended from outside, by `fs9 down` or `umount`; then [`Mount::wait`]
+/// returns.
+///
+/// ```no_run
+/// let mount = fs9::Mount::builder().mount("p")?;
+/// let _hello = mount.serve("hello", |name| [b"hello, ", name].concat())?;
+/// mount.wait()?; // fs9 call p/hello/connect world
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Its files in its own program
+/// Threads and functions of the program may use the files like any process. But a program that is killed (`kill -9`,
+/// abort, exit) while a thread of its own waits in a call at such a file cannot be ended by the kernel, which waits for
+/// the server's answer, until somebody aborts the mount (`umount -f`). So talk to your own functions directly, and drop
+/// the mount before you exit.
+#[derive(Debug)]
+#[must_use = "a mount that is dropped is unmounted"]
+pub struct Mount {
+    dir: PathBuf,
+    stage: Stage,
+    stopper: Stopper,
+    grace: Duration,
+    /// The thread that ends it. None once that was waited for.
+    end: Option<JoinHandle<io::Result<()>>>,
+}
+
 /// Why a directory could not be mounted.
+///
+/// ```
+/// use fs9::{Mount, MountError, Refusal};
+///
+/// match Mount::builder().mount("/nowhere/at/all") {
+///     Err(MountError::Unusable(Refusal::Missing(dir))) => println!("make {} first", dir.display()),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MountError {
+    /// It cannot be mounted on.
+    #[error(transparent)]
+    Unusable(#[from] Refusal),
     /// The kernel or fusermount3 refused.
-    #[error("cannot mount on {dir}: {error}")]
+    #[error("cannot mount on {dir}: {error}; `fs9 doctor` tells whether this machine is able")]
     Refused {
         /// The mount point.
         dir: PathBuf,
@@ -85,195 +251,208 @@ pub enum MountError {
     },
 }
 
-/// A mounted directory and the server behind it. Dropping it unmounts.
-#[derive(Debug)]
-pub struct Mount {
-    mounted: Mounted,
-    server: Arc<Mutex<Server>>,
-    door: Arc<FuseDoor>,
-    device: Arc<Device>,
-    store: Arc<Store>,
-    keeper: Arc<Keeper>,
-    threads: usize,
-    bell: Stopper,
-    /// Whose turn it is to read the next request.
-    turn: Arc<Mutex<()>>,
-}
-
-/// Ends a mount from another thread.
-#[derive(Debug, Clone)]
-pub struct Stopper(Arc<OwnedFd>);
-
-impl Stopper {
-    fn new() -> io::Result<Stopper> {
-        Ok(Stopper(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
-    }
-
-    /// Fails everything that waits with ESHUTDOWN and unmounts; [`Mount::serve`] then returns.
-    pub fn stop(&self) {
-        // Only a counter at its maximum refuses, and then it has been rung.
-        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
-    }
-}
-
 impl Mount {
-    /// Mounts on `dir` (absolute). When this returns the files are there; they answer once [`Mount::serve`] runs.
-    ///
-    /// # Errors
-    /// [`MountError::Refused`] with what the kernel or fusermount3 says, [`MountError::Item`].
-    pub fn new(dir: &Path, options: &Options) -> Result<Mount, MountError> {
-        let refused = |error| MountError::Refused { dir: dir.to_owned(), error };
-        let mut limits = options.limits.clone();
-        limits.message = limits.message.min(message_limit());
-        let store = Store::new(limits.bytes, MAX_WRITE + PAGE);
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let keeper = Arc::new(Keeper::default());
-        let mut server = Server::new(limits, store.clone(), keeper.clone(), uid, gid);
-        for item in &options.items {
-            let refused = |errno: Errno| MountError::Item { path: item.path.clone(), error: errno.into() };
-            server.furnish(item).map_err(refused)?;
-        }
-        let server = Arc::new(Mutex::new(server));
-        let mounted = Mounted::new(dir, MAX_WRITE as u32, options.allow_other).map_err(refused)?;
-        let device = mounted.device().map_err(refused)?;
-        let door = Arc::new(FuseDoor::new(server.clone(), device.clone(), store.clone()));
-        let bell = Stopper::new().map_err(refused)?;
-        Ok(Mount {
-            mounted,
-            server,
-            door,
-            device,
-            store,
-            keeper,
-            threads: options.threads.max(1),
-            bell,
-            turn: Arc::default(),
-        })
+    /// How to mount.
+    pub fn builder() -> Builder {
+        Options::default().into()
     }
 
-    /// A handle that ends this mount.
+    /// The directory that is mounted on: absolute, without symbolic links.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A service that answers by `function`: each message of each client is a request, and what the function makes of
+    /// it is sent back to that client. Several clients are answered at once, each of them one request after the other.
+    ///
+    /// An answer without bytes is none: nothing is sent. A function that panics ends the connection (its client reads
+    /// ECONNRESET) and no other; so does an answer longer than the mount's limit, of which `events` tells.
+    ///
+    /// # Errors
+    /// Those of [`NameError`]. Directories on the way to `name` are made.
+    ///
+    /// ```no_run
+    /// let mount = fs9::Mount::builder().mount("p")?;
+    /// let sum = mount.serve("math/sum", |request| {
+    ///     let numbers = String::from_utf8_lossy(request);
+    ///     let sum: i64 = numbers.split_whitespace().filter_map(|word| word.parse::<i64>().ok()).sum();
+    ///     format!("{sum}\n")
+    /// })?;
+    /// // fs9 call p/math/sum/connect '1 2 3'
+    /// drop(sum); // not any more
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve<F, R>(&self, name: &str, function: F) -> Result<Name, NameError>
+    where
+        F: Fn(&[u8]) -> R + Send + Sync + 'static,
+        R: Into<Vec<u8>> + 'static,
+    {
+        let (node, clients) = self.accept(name)?;
+        self.name(name, node, |stage, group| serve(clients, stage, group, function))
+    }
+
+    /// A service that has a conversation with each client: `function` is called with a peer whose other end is the
+    /// client's file, and with who that is. It has a thread for as long as it runs; when it returns (and the peer is
+    /// dropped) the connection ends, once the client has read what was sent.
+    ///
+    /// A worker for [`fs9_tiers::thread::spawn`] or [`fs9_tiers::process::inherited`] can be a client's other end as it
+    /// is. A function that panics ends its connection with ECONNRESET. A message must have between 1 byte and as many
+    /// as the mount's limit; another one ends the connection so, and `events` tells.
+    ///
+    /// # Errors
+    /// Those of [`NameError`]. Directories on the way to `name` are made.
+    ///
+    /// ```no_run
+    /// use fs9::Peer;
+    ///
+    /// let mount = fs9::Mount::builder().mount("p")?;
+    /// let _count = mount.service("count", |peer: Peer<Vec<u8>, Vec<u8>>, client| {
+    ///     for (number, message) in peer.iter().enumerate() {
+    ///         let said = format!("message {number} of process {}: {} bytes\n", client.pid, message.len());
+    ///         if peer.send(said.into_bytes()).is_err() {
+    ///             break; // the client is gone
+    ///         }
+    ///     }
+    /// })?;
+    /// # mount.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn service<F>(&self, name: &str, function: F) -> Result<Name, NameError>
+    where
+        F: Fn(Peer<Vec<u8>, Vec<u8>>, Client) + Send + Sync + 'static,
+    {
+        let (node, clients) = self.accept(name)?;
+        self.name(name, node, |stage, group| serve_peers(clients, stage, group, function))
+    }
+
+    /// Puts a peer into the mount, of a thread or of a process: it becomes the other end of the pair `name`, for one
+    /// conversation with whoever opens `name/a`.
+    ///
+    /// When that one closes, its peer is hung up on and the name goes. When the peer goes first, its user reads what it
+    /// sent and then the end; ECONNRESET before that where it was lost (its process was killed, its thread panicked),
+    /// and `status` has the reason. To serve client after client, see [`Mount::service`].
+    ///
+    /// # Errors
+    /// Those of [`NameError`]; the peer is then dropped. Directories on the way to `name` are made.
+    ///
+    /// ```no_run
+    /// use fs9_tiers::{Peer, process, thread};
+    ///
+    /// fn shout(peer: Peer<Vec<u8>, Vec<u8>>) {
+    ///     for message in peer.iter() {
+    ///         if peer.send(message.to_ascii_uppercase()).is_err() {
+    ///             break;
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let mount = fs9::Mount::builder().mount("p")?;
+    /// let (peer, _thread) = thread::spawn(shout);
+    /// let _near = mount.put("near", peer)?;           // fs9 call p/near/a hello
+    /// let (peer, _child) = process::spawn(std::process::Command::new("./shout"))?;
+    /// let _far = mount.put("far", peer)?;             // the same, of a process
+    /// # mount.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn put(&self, name: &str, peer: Peer<Vec<u8>, Vec<u8>>) -> Result<Name, NameError> {
+        let peer: Bytes = peer;
+        let mut node = None;
+        let end = Descriptor::with(&self.stage.server, |server, fx| {
+            let pair = *node.insert(server.put(name, Spec::Pair, caller(), fx)?);
+            open(server, crate::tree::File { node: pair, part: Part::B }, fx)
+        });
+        let (node, end) = self.made(name, node, end)?;
+        self.name(name, node, |stage, _| serve_one(end, peer, stage, node))
+    }
+
+    /// Makes a channel, for others to talk through.
+    ///
+    /// # Errors
+    /// Those of [`NameError`]. Directories on the way to `name` are made.
+    ///
+    /// ```no_run
+    /// use fs9::Spec;
+    ///
+    /// let mount = fs9::Mount::builder().mount("p")?;
+    /// let _jobs = mount.make("jobs", Spec::Queue { ack: true })?;
+    /// let _news = mount.make("news", Spec::Topic { latest: false })?;
+    /// # mount.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn make(&self, name: &str, what: Spec) -> Result<Name, NameError> {
+        let made = verb(&self.stage.server, |server, fx| server.put(name, what, caller(), fx));
+        let node = made.map_err(|errno| NameError::new(name, errno))?;
+        let group = self.stage.crew.group();
+        Ok(Name::new(self.dir.join(name), self.stage.clone(), node, group, self.grace))
+    }
+
+    /// Ends it, from another thread or a handler of signals.
     pub fn stopper(&self) -> Stopper {
-        self.bell.clone()
+        self.stopper.clone()
     }
 
-    /// Serves until stopped or unmounted, then sees to it that everything that waits is answered and the mount point
-    /// is free.
+    /// Waits until it was stopped or unmounted, and everything has ended.
     ///
     /// # Errors
-    /// No thread or descriptor to be had, or the mount could not be undone.
-    pub fn serve(self) -> io::Result<()> {
-        let keeper = self.spawn_keeper()?;
-        let loops = (0..self.threads).map(|number| self.spawn_loop(number)).collect::<io::Result<Vec<_>>>()?;
-        let waited = self.wait_for_the_end();
-        self.keeper.end();
-        let ended = self.end(loops);
-        let kept = keeper.join().map_err(|_| io::Error::other("the keeper has panicked"));
-        waited.and(ended).and(kept)
+    /// It could not be unmounted: something else is mounted on top, or what umount2(2) or fusermount3 says.
+    pub fn wait(mut self) -> io::Result<()> {
+        self.ended()
     }
 
-    fn spawn_keeper(&self) -> io::Result<JoinHandle<()>> {
-        let (keeper, server) = (self.keeper.clone(), self.server.clone());
-        thread::Builder::new().name("fs9-keeper".into()).spawn(move || {
-            loop {
-                match keeper.next() {
-                    Task::Tick => verb(&server, Server::tick),
-                    Task::Start(service) => verb(&server, |server, fx| {
-                        server.refuse(service, "programs cannot be started yet".into(), fx);
-                        server.dismiss(service);
-                    }),
-                    Task::End => return,
-                }
-            }
-        })
+    fn ended(&mut self) -> io::Result<()> {
+        let Some(end) = self.end.take() else { return Ok(()) };
+        // A function of this very mount cannot wait for the end of all functions.
+        if self.stage.crew.is_here() {
+            return Ok(());
+        }
+        end.join().unwrap_or_else(|_| Err(io::Error::other("the thread that ends the mount has panicked")))
     }
 
-    fn spawn_loop(&self, number: usize) -> io::Result<JoinHandle<()>> {
-        let (door, device, store, bell) =
-            (self.door.clone(), self.device.clone(), self.store.clone(), self.bell.clone());
-        let turn = self.turn.clone();
-        thread::Builder::new().name(format!("fs9-loop-{number}")).spawn(move || {
-            let _rings = StopOnDrop(&bell);
-            if let Err(error) = run_loop(&door, &device, &store, &bell, &turn) {
-                tracing::error!(%error, "cannot read requests");
-            }
-        })
+    /// A service whose clients are ours.
+    fn accept(&self, name: &str) -> Result<(NodeId, Acceptor), NameError> {
+        let server = &self.stage.server;
+        let spec = Spec::Service(ServiceSpec { backlog: BACKLOG, ..ServiceSpec::default() });
+        let node = verb(server, |server, fx| server.put(name, spec, caller(), fx));
+        let node = node.map_err(|errno| NameError::new(name, errno))?;
+        self.made(name, Some(node), Acceptor::new(server, node))
     }
 
-    /// Waits until somebody stops us, or the mount is gone: a lazy unmount (`umount -l`, `fusermount3 -uz`) takes the
-    /// name away but tells the server nothing as long as files are open.
-    fn wait_for_the_end(&self) -> io::Result<()> {
-        let mounts = File::open("/proc/self/mountinfo")?;
-        loop {
-            let mut fds = [PollFd::new(&*self.bell.0, PollFlags::IN), PollFd::new(&mounts, PollFlags::PRI)];
-            match poll(&mut fds, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-            if fds[0].revents().contains(PollFlags::IN) || !self.mounted.is_there() {
-                return Ok(());
+    /// What was made, unless the second step failed: then it is taken away again.
+    fn made<T>(&self, name: &str, node: Option<NodeId>, opened: Result<T, Errno>) -> Result<(NodeId, T), NameError> {
+        match (node, opened) {
+            (Some(node), Ok(opened)) => Ok((node, opened)),
+            (node, opened) => {
+                node.into_iter().for_each(|node| verb(&self.stage.server, |server, fx| server.take_away(node, fx)));
+                Err(NameError::new(name, opened.err().unwrap_or(Errno::IO)))
             }
         }
     }
 
-    fn end(self, loops: Vec<JoinHandle<()>>) -> io::Result<()> {
-        let mut fx = Effects::default();
-        self.door.server().stop(&mut fx);
-        fx.carry_out();
-        // Held only from here on: while it is open the mount is busy for others.
-        let root = rustix::fs::open(self.mounted.dir(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let root = root.ok().filter(|_| self.mounted.is_on_top());
-        let detached = self.mounted.detach();
-        // A loop sleeps in read(2) until a request comes, so each gets one from us. Where the mount was gone before,
-        // nobody can ask; then the loops end when the last of its files is closed, or with the process.
-        self.door.end_by(rustix::thread::gettid().as_raw_nonzero().get() as u32);
-        if let Some(root) = root {
-            end_loops(loops, || {
-                let _ = rustix::fs::fstatfs(&root);
-            });
+    /// A name behind which there is a task.
+    fn name<T>(
+        &self,
+        name: &str,
+        node: NodeId,
+        task: impl FnOnce(Stage, crate::crew::Group) -> T,
+    ) -> Result<Name, NameError>
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let stage = self.stage.clone();
+        let group = stage.crew.group();
+        let own = Name::new(self.dir.join(name), stage.clone(), node, group, self.grace);
+        match stage.crew.start(group, task(stage.clone(), group)) {
+            Ok(()) => Ok(own),
+            Err(error) => Err(NameError::System { name: name.to_owned(), error }),
         }
-        detached
     }
 }
 
-/// Ends loop after loop: each ends by the request that `ask` makes. Nobody is asked when none is left to answer.
-fn end_loops(mut loops: Vec<JoinHandle<()>>, ask: impl Fn()) {
-    loops.retain(|running| !running.is_finished());
-    while !loops.is_empty() {
-        ask();
-        // Whichever answered is on its last steps.
-        while !loops.iter().any(JoinHandle::is_finished) {
-            thread::yield_now();
-        }
-        loops.retain(|running| !running.is_finished());
-    }
-}
-
-/// A loop that ends, for whatever reason, ends the mount: one that nobody serves would hold its users for good.
-struct StopOnDrop<'a>(&'a Stopper);
-
-impl Drop for StopOnDrop<'_> {
+impl Drop for Mount {
     fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
-/// Serves request after request. The loops take turns at reading, and a close is served before the next request is read:
-/// what was closed must be free for whoever opens it next.
-fn run_loop(door: &FuseDoor, device: &Device, store: &Arc<Store>, bell: &Stopper, turn: &Mutex<()>) -> io::Result<()> {
-    let mut buffer = store.buffer();
-    let mut fx = Effects::default();
-    let mut patience = Patience::new();
-    loop {
-        let reading = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        patience.look(device);
-        let Some(len) = device.receive(&mut buffer)? else { return Ok(()) };
-        let closing = is_release(&buffer[..len]).then_some(reading);
-        let next = door.serve(&mut buffer, len, &mut fx);
-        drop(closing);
-        match next {
-            Turn::Next => {}
-            Turn::Stop => bell.stop(),
-            Turn::End => return Ok(()),
+        self.stopper.stop();
+        if let Err(error) = self.ended() {
+            tracing::error!(dir = %self.dir.display(), %error, "the mount has not ended well");
         }
     }
 }

@@ -22,9 +22,9 @@ use super::notify;
 use super::output::print;
 use super::shell::{Word, shown};
 use super::wait::Wait;
-use crate::mount::MOST_THREADS;
+use crate::mount::{MOST_THREADS, Options};
 use crate::mountpoint::{Prepared, prepare};
-use crate::{LARGEST_MESSAGE, Limits, Mount, Options, Stopper, config};
+use crate::{Builder, LARGEST_MESSAGE, Limits, Stopper, config};
 
 /// The flag by which a server in the background is told what it is.
 const IN_BACKGROUND: &str = "--ready-on-stdout";
@@ -108,24 +108,23 @@ impl Up {
         // Buffers of large messages go back to the kernel when they are freed, not into a heap that keeps its peak.
         fs9_tiers::heap::map_from(128 * 1024);
         let options = self.options()?;
-        let Prepared { dir, cleaned, .. } = self.prepare()?;
+        let prepared = self.prepare()?;
         // From here on a signal is kept until the mount can be ended cleanly. Before, there is nothing to end but this
         // process, which may be waiting for an earlier server that does not answer.
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
-        let mount = Mount::new(&dir, &options)?;
-        drop(options); // as long as the mount lives, nobody asks any more how it began
+        let mount = Builder::from(options).mount_on(&prepared)?;
         stop_on(signals, mount.stopper())?;
         // The mount is what was asked for; that nobody hears of it, or how to use it, is no failure.
         if let Err(error) = notify::ready() {
             tracing::warn!(%error, "cannot tell systemd");
         }
         if !self.quiet {
-            let _ = print(greeting(&dir, cleaned));
+            let _ = print(greeting(&prepared.dir, prepared.cleaned));
         }
         if self.in_background {
             retire().context("cannot go into the background")?;
         }
-        mount.serve().with_context(|| format!("serving {} ended", shown(&dir)))
+        mount.wait().with_context(|| format!("serving {} ended", shown(&prepared.dir)))
     }
 
     fn prepare(&self) -> anyhow::Result<Prepared> {
