@@ -32,8 +32,10 @@ impl Home {
         let (uid, gid): (u32, u32) = (id("-u"), id("-g"));
         let dir = tempfile::tempdir().unwrap();
         for (program, name) in [(binary(), "fs9"), (waiter::program().to_owned(), "waiter")] {
-            fs::copy(program, dir.path().join(name)).unwrap();
-            fs::set_permissions(dir.path().join(name), Permissions::from_mode(0o755)).unwrap();
+            // By a process of its own: as long as we had it open for writing, so would whatever another test starts in that
+            // moment, and a program that somebody writes cannot be run.
+            let mut install = Command::new("install");
+            stdout(install.args(["-m", "755"]).arg(program).arg(dir.path().join(name)).output().unwrap());
         }
         fs::create_dir(dir.path().join("p")).unwrap();
         for path in [dir.path().to_owned(), dir.path().join("p")] {
