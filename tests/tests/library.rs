@@ -569,7 +569,9 @@ fn a_service_outlives_a_lack_of_descriptors() {
     let mount = home.mount(Mount::builder().limits(Limits { opens: 2, ..Limits::default() }));
     let echo = mount.serve("echo", <[u8]>::to_vec).unwrap();
     for _ in 0..3 {
-        let end = Fd::both(home.path("p/echo/connect"));
+        // The kernel tells of a close later.
+        let connect = || Fd::open(home.path("p/echo/connect"), rustix::fs::OFlags::RDWR).ok();
+        let end = wait_for("the client before to be gone", connect);
         assert_eq!(end.read(10), Ok(vec![]), "there is no descriptor for the next client, so this one is turned away");
     }
     assert!(matches!(mount.serve("more", <[u8]>::to_vec), Ok(_) | Err(NameError::Full(_))));
