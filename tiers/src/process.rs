@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use rustix::event::PollFlags;
 
+pub use crate::sys::spawn::confine;
 pub use child::{Child, inherited, spawn};
 pub use link::Credentials;
 pub use listen::{Listener, connect, connect_timeout, listen};

@@ -1,4 +1,4 @@
-//! What a program that is started inherits: its standard streams and one descriptor more.
+//! What a program that is started inherits: its standard streams and one descriptor more. And what it is tied to.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -6,8 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
 use rustix::net::sockopt::socket_cookie;
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
 use crate::sys::descriptors::close_on_exec_from;
 
@@ -38,6 +39,46 @@ pub fn inherit(command: &mut Command, kept: OwnedFd) -> io::Result<RawFd> {
     Ok(number)
 }
 
+/// Ties the program that `command` will start to the thread that starts it, and lets it inherit nothing but its standard
+/// streams.
+///
+/// - The kernel kills it (SIGKILL) when that thread ends, however it does: with its process, by kill -9, or alone. So the
+///   thread must live as long as the program shall. Only the program itself is killed, not what it has started; and a
+///   set-user-ID program is not (PR_SET_PDEATHSIG in prctl(2)).
+/// - It leads a process group of its own, so that what it has started can be signalled with it (kill(2)).
+/// - Of this process's descriptors it gets only its standard streams, whatever flags the others have. What
+///   [`spawn`](crate::process::spawn) adds it still gets.
+///
+/// A start fails with ENOSYS or EPERM where a sandbox does not know close_range(2) or prctl(2), and with ESRCH where this
+/// process has died meanwhile, which then nobody sees.
+///
+/// ```
+/// use std::process::{Command, Stdio};
+///
+/// let mut list = Command::new("ls");
+/// list.arg("/proc/self/fd");
+/// fs9_tiers::process::confine(&mut list);
+/// let listed = list.stdin(Stdio::null()).output()?;
+/// assert_eq!(listed.stdout, b"0\n1\n2\n3\n"); // the last is the listing's own
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn confine(command: &mut Command) {
+    command.process_group(0);
+    let parent = getpid();
+    let before_exec = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The death of a parent that had died before is told to nobody.
+        if getppid() != Some(parent) {
+            return Err(Errno::SRCH.into());
+        }
+        close_on_exec_from(FIRST.unsigned_abs())
+    };
+    // SAFETY: between fork and exec only what is async-signal-safe may be done (signal-safety(7)): these are three system
+    // calls on integers and, if one fails, an error made of its number, without allocation and without a lock. No
+    // descriptor is closed: others' remain valid.
+    unsafe { command.pre_exec(before_exec) };
+}
+
 /// Takes the descriptor `number` that this program was started with, which must be the socket that has this cookie
 /// (SO_COOKIE in socket(7)). Once: None ever after, and for what is no such socket.
 pub fn adopt(number: RawFd, cookie: u64) -> Option<OwnedFd> {
@@ -66,6 +107,7 @@ pub fn adopt(number: RawFd, cookie: u64) -> Option<OwnedFd> {
 mod tests {
     use std::fs::File;
     use std::io::{PipeReader, Read, pipe};
+    use std::os::unix::process::ExitStatusExt;
     use std::process::Stdio;
 
     use super::*;
@@ -92,6 +134,31 @@ mod tests {
         for descriptor in &loose {
             fcntl_getfd(descriptor).expect("open here as before");
         }
+    }
+
+    #[test]
+    fn a_confined_program_inherits_its_standard_streams_and_leads_its_group() {
+        let file = File::open("/dev/null").expect("a file");
+        let _loose: Vec<OwnedFd> = (0..3).map(|_| rustix::io::dup(&file).expect("a copy")).collect();
+        let (_reader, writer) = pipe().expect("a pipe");
+        let mut command = shell(&format!("{LIST}; cut -d' ' -f5 /proc/$$/stat; echo $$"));
+        confine(&mut command);
+        let number = inherit(&mut command, writer.into()).expect("kept");
+        let said = String::from_utf8(command.output().expect("sh runs").stdout).expect("numbers");
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!(lines[..4], ["0", "1", "2", &number.to_string()], "and what is kept besides");
+        assert_eq!(lines[4], lines[5], "the group is its own");
+    }
+
+    #[test]
+    fn a_confined_program_ends_with_the_thread_that_started_it() {
+        let start = || {
+            let mut command = shell("sleep 60");
+            confine(&mut command);
+            command.spawn().expect("sh starts")
+        };
+        let mut child = std::thread::spawn(start).join().expect("the thread ends");
+        assert_eq!(child.wait().expect("it ends").signal(), Some(9));
     }
 
     #[test]
