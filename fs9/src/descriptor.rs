@@ -12,6 +12,7 @@ use fs9_tiers::error::Reason;
 use rustix::io::Errno;
 
 use crate::channel::Handle;
+use crate::events::Event;
 use crate::local::{next_id, verb};
 use crate::message::Message;
 use crate::name::Client;
@@ -145,7 +146,8 @@ impl Descriptor {
 
     /// Tells whoever reads `events` of this descriptor.
     pub fn tell(&self, event: &'static str, reason: String) {
-        verb(&self.server, |server, fx| server.tell(self.handle(), event, Some(reason), fx));
+        let event = Event { event, reason: Some(reason), ..Event::default() };
+        verb(&self.server, |server, fx| server.tell(self.handle(), event, fx));
     }
 }
 

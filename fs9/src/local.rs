@@ -4,17 +4,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use fs9_tiers::error::Reason;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use crate::channel::Handle;
-use crate::server::{Caller, Data, Flags, Server};
-use crate::ticket::{Answer, Door, Effects, Ticket};
-use crate::tree::File;
-use crate::view::View;
+use crate::events::Event;
+use crate::server::{Caller, Data, Flags, Server, ready};
+use crate::ticket::{Answer, Door, Effects, Ticket, Watcher};
 
 /// The numbers of requests that come from no kernel. Those of FUSE are even (`FUSE_REQ_ID_STEP`), and all doors of a server
 /// share its table of those that wait.
@@ -24,6 +22,9 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 pub fn next_id() -> u64 {
     NEXT.fetch_add(2, Ordering::Relaxed)
 }
+
+/// What is woken when the other end goes: no request has this number.
+const HANG_UP: u64 = 0;
 
 /// A descriptor of a channel. Dropped, it is closed.
 #[derive(Debug)]
@@ -73,7 +74,9 @@ impl Door for Inbox {
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
-    fn wake(&self, _watch: u64) {}
+    fn wake(&self, watch: u64) {
+        self.answer(watch, Answer::End);
+    }
 }
 
 /// A request whose answer is to come.
@@ -81,19 +84,6 @@ impl Door for Inbox {
 pub struct Pending(u64);
 
 impl Local {
-    /// Opens a file of `server`, as the process itself.
-    ///
-    /// # Errors
-    /// As [`Server::open`]; EMFILE.
-    pub fn open(server: &Arc<Mutex<Server>>, file: File, flags: Flags) -> io::Result<Local> {
-        let caller = Caller {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-            tid: std::process::id(),
-        };
-        Local::with(server, |server, fx| server.open(file, View::Plain, flags, caller, fx).map(|opened| opened.handle))
-    }
-
     /// The descriptor that `make` makes for this process.
     ///
     /// # Errors
@@ -148,56 +138,27 @@ impl Local {
         })
     }
 
-    /// Receives one message; None is the end.
-    ///
-    /// # Errors
-    /// ETIMEDOUT at the deadline, with nothing received; ECONNRESET once, when the other end was lost; ESHUTDOWN.
-    pub fn recv(&self, deadline: Option<Instant>) -> io::Result<Option<Vec<u8>>> {
-        let pending = self.begin_recv();
-        self.wait(pending, deadline, Local::received)
-    }
-
-    /// Sends one message.
-    ///
-    /// # Errors
-    /// ETIMEDOUT at the deadline, with nothing sent; EPIPE when the other end is gone; EMSGSIZE, ENOSPC, ESHUTDOWN.
-    pub fn send(&self, bytes: &[u8], deadline: Option<Instant>) -> io::Result<()> {
-        let pending = self.begin_send(bytes);
-        self.wait(pending, deadline, Local::sent)
-    }
-
-    /// Waits for an answer. At the deadline the request is withdrawn, which is an answer too.
-    fn wait<T>(
-        &self,
-        pending: Pending,
-        mut deadline: Option<Instant>,
-        answer: impl Fn(&Local, Pending) -> Option<io::Result<T>>,
-    ) -> io::Result<T> {
-        loop {
-            if let Some(answer) = answer(self, pending) {
-                return answer;
-            }
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let time = left.map(|left| Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
-            match poll(&mut [PollFd::from_borrowed_fd(self.bell(), PollFlags::IN)], time.as_ref()) {
-                Ok(0) => {
-                    deadline = None;
-                    verb(&self.server, |server, fx| server.cancel(pending.0, Errno::TIMEDOUT, fx));
-                }
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-
     /// Closes it, for a reason that the other end is told.
     pub fn leave(mut self, reason: Reason) {
         self.reason = Some(reason);
     }
 
+    /// Whether the other end is gone, or the server stopped. While it is not, the bell rings when it goes.
+    pub fn is_hung_up(&self) -> bool {
+        let _ = self.door.take(HANG_UP);
+        let watcher = Watcher::new(self.door.clone(), HANG_UP);
+        let now = verb(&self.server, |server, fx| server.poll(self.handle, 0, Some(watcher), fx));
+        now.map_or(true, |now| now & ready::HUP != 0)
+    }
+
+    /// Sends nothing more: the other end reads what was sent, and then comes to the end.
+    pub fn shut(&self) {
+        verb(&self.server, |server, fx| server.shut(self.handle, fx));
+    }
+
     /// Tells whoever reads `events` of this descriptor.
-    pub fn tell(&self, event: &'static str, reason: Option<String>) {
-        verb(&self.server, |server, fx| server.tell(self.handle, event, reason, fx));
+    pub fn tell(&self, event: Event<'_>) {
+        verb(&self.server, |server, fx| server.tell(self.handle, event, fx));
     }
 }
 

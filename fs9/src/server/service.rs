@@ -242,10 +242,10 @@ impl Server {
         }
     }
 
-    /// The program behind a service, and the path of that.
-    pub fn program(&mut self, service: NodeId) -> Option<(Arc<Program>, String)> {
+    /// The program behind a service, and how many bytes its messages may have.
+    pub fn program(&mut self, service: NodeId) -> Option<(Arc<Program>, usize)> {
         let program = self.tree.service_mut(service).ok()?.program.clone()?;
-        Some((program, self.tree.path(service)))
+        Some((program, self.limits.message))
     }
 
     /// Process `holder`, which [`Host::engage`](crate::host::Host::engage) asked for, takes the connection that has
@@ -293,11 +293,21 @@ impl Server {
         self.clunk_peer(handle, reason, fx);
     }
 
+    /// The process that has `handle` sends nothing more, though it may still receive: the other end reads what was sent, and
+    /// then comes to the end.
+    pub fn shut(&mut self, handle: Handle, fx: &mut Effects) {
+        let Ok(&mut Peer { node, end, .. }) = self.peer(handle) else { return };
+        let Ok(channel) = self.tree.channel_mut(node) else { return };
+        let mut done = Vec::new();
+        channel.outgoing(end).hang_up(Reason::Closed, &mut done);
+        self.finish(node, done, fx);
+    }
+
     /// Tells whoever reads `events` of the process that has `handle`: that it has started, say, or what it complains of.
-    pub fn tell(&mut self, handle: Handle, event: &'static str, reason: Option<String>, fx: &mut Effects) {
+    pub fn tell(&mut self, handle: Handle, event: Event<'_>, fx: &mut Effects) {
         let Ok(peer) = self.peer(handle) else { return };
         let (file, pid, connection) = (peer.file, Some(peer.holder.pid()), Some(Tree::number(peer.node)));
-        self.report(Event { event, pid, reason, connection, ..Event::default() }, file, fx);
+        self.report(Event { pid, connection, ..event }, file, fx);
     }
 }
 
