@@ -20,6 +20,7 @@ use crate::local::verb;
 use crate::message::Store;
 use crate::mountpoint::{Prepared, Refusal, prepare};
 use crate::name::{Client, Name, NameError};
+use crate::program::Programs;
 use crate::serve::{Acceptor, Bytes, Stage, serve, serve_one, serve_peers};
 use crate::served::{Served, Stopper};
 use crate::server::Server;
@@ -179,7 +180,8 @@ impl Builder {
         let door = Arc::new(FuseDoor::new(server.clone(), device.clone(), store.clone()));
         let stage = Stage { server: server.clone(), crew: Crew::new(self.workers) };
         let (crew, grace, stopper) = (stage.crew.clone(), self.grace, bell.clone());
-        let served = Served { mounted, server, door, device, store, keeper, crew, grace, bell, mounts };
+        let programs = Arc::new(Programs::new(server.clone())?);
+        let served = Served { mounted, server, door, device, store, keeper, programs, crew, grace, bell, mounts };
         let end = served.start(self.options.threads)?;
         Ok(Mount { dir: dir.to_owned(), stage, stopper, grace, end: Some(end) })
     }

@@ -21,6 +21,7 @@ use crate::fuse::session::Mounted;
 use crate::keeper::{Keeper, Task};
 use crate::local::verb;
 use crate::message::Store;
+use crate::program::Programs;
 use crate::server::Server;
 use crate::ticket::Effects;
 
@@ -67,6 +68,8 @@ pub struct Served {
     pub store: Arc<Store>,
     /// What the server asks for.
     pub keeper: Arc<Keeper>,
+    /// The processes of programs.
+    pub programs: Arc<Programs>,
     /// What runs the program's own code.
     pub crew: Crew,
     /// How long that may take to end.
@@ -111,6 +114,8 @@ impl Served {
         let waited = self.wait_for_the_end();
         self.keeper.end();
         self.stop();
+        // While there is still an answer to what they ask of their files in the mount.
+        self.programs.end();
         if !self.crew.end(self.grace) {
             tracing::warn!(dir = %self.mounted.dir().display(), "some of what answers there does not end");
         }
@@ -120,15 +125,12 @@ impl Served {
     }
 
     fn spawn_keeper(&self) -> io::Result<JoinHandle<()>> {
-        let (keeper, server) = (self.keeper.clone(), self.server.clone());
+        let (keeper, server, programs) = (self.keeper.clone(), self.server.clone(), self.programs.clone());
         thread::Builder::new().name("fs9-keeper".into()).spawn(move || {
             loop {
                 match keeper.next() {
                     Task::Tick => verb(&server, Server::tick),
-                    Task::Start(service) => verb(&server, |server, fx| {
-                        server.refuse(service, "programs cannot be started yet".into(), fx);
-                        server.dismiss(service);
-                    }),
+                    Task::Start(service) => programs.start(service),
                     Task::End => return,
                 }
             }

@@ -1,0 +1,110 @@
+//! Programs: of a service that was made by `spawn` each connection is served by a process of its own, whose standard input
+//! and output are messages.
+//!
+//! A thread looks after each process. It starts it, and so outlives it: should the thread end first, however it does, the
+//! kernel kills the process (see [`fs9_tiers::process::confine`]). Then it takes the server's end of the connection that
+//! has waited longest, moves messages ([`session`]) as their framing says ([`framing`]), and ends the process when the
+//! conversation is over ([`course`]).
+
+mod complaints;
+mod course;
+mod far;
+mod framing;
+mod pipes;
+mod process;
+mod session;
+mod wire;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+
+use crate::local::{Local, verb};
+use crate::server::Server;
+use crate::tree::NodeId;
+use process::Process;
+use session::Session;
+
+/// A thread that looks after a process needs little.
+const STACK: usize = 256 * 1024;
+
+/// The processes of all programs of a server. Dropped, they are ended.
+#[derive(Debug)]
+pub struct Programs {
+    server: Arc<Mutex<Server>>,
+    /// Readable once they are to end.
+    stop: Arc<OwnedFd>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Programs {
+    /// None yet.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn new(server: Arc<Mutex<Server>>) -> io::Result<Programs> {
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        Ok(Programs { server, stop, threads: Mutex::default() })
+    }
+
+    /// Starts the process that [`Host::engage`](crate::host::Host::engage) asked for.
+    pub fn start(&self, service: NodeId) {
+        let (server, stop) = (self.server.clone(), self.stop.clone());
+        let thread = thread::Builder::new().name("fs9-program".into()).stack_size(STACK);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
+        match thread.spawn(move || serve(&server, service, &stop)) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => refuse(&self.server, service, &error),
+        }
+    }
+
+    /// Ends them all: none is left when this returns.
+    pub fn end(&self) {
+        // Only a counter at its maximum refuses, and then it has been rung.
+        let _ = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread that looked after a process has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn refuse(server: &Mutex<Server>, service: NodeId, error: &io::Error) {
+    tracing::warn!(%error, "a program does not serve");
+    verb(server, |server, fx| {
+        server.refuse(service, error.to_string(), fx);
+        server.dismiss(service);
+    });
+}
+
+/// Looks after one process, from its start to its end.
+fn serve(server: &Arc<Mutex<Server>>, service: NodeId, stop: &OwnedFd) {
+    // A service that was removed needs no process, and counts none.
+    let Some((program, limit)) = verb(server, |server, _| server.program(service)) else { return };
+    let started = match Process::start(&program, limit) {
+        Ok(started) => started,
+        Err(error) => return refuse(server, service, &error),
+    };
+    let holder = started.0.holder().clone();
+    let accepted = Local::with(server, |server, fx| server.accept(service, holder, fx).ok_or(Errno::CONNABORTED));
+    match accepted {
+        Ok(local) => Session::new(local, started, &program, stop).run(),
+        // Whoever came has left again.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => drop(started),
+        Err(error) => return refuse(server, service, &error),
+    }
+    verb(server, |server, _| server.dismiss(service));
+}
