@@ -19,12 +19,11 @@ use super::wait::{Wait, seconds};
 ///
 /// Opens PATH once, for reading and writing: sends MESSAGE, or else all of standard
 /// input, as one message, then receives one and writes it to standard output. Meant
-/// for `connect` of a service and an end of a pair; on a queue, anyone may receive
-/// either message.
+/// for a service or an end of a pair; on a queue, anyone may receive either message.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Call {
-    /// The channel: `connect` of a service, or an end of a pair
+    /// The channel: a service (PATH/connect is opened), or an end of a pair
     path: PathBuf,
     /// The message; standard input without it
     message: Option<OsString>,
@@ -35,7 +34,7 @@ pub struct Call {
 
 impl Call {
     pub fn run(self) -> anyhow::Result<()> {
-        let place = Place::of(&self.path)?;
+        let place = Place::of(&self.path)?.channel();
         let message = message(self.message)?;
         let shown = shown(&self.path);
         let wait = Wait::new(self.timeout)?;

@@ -28,6 +28,7 @@ mod recv;
 mod report;
 mod send;
 mod shell;
+mod spawn;
 mod status;
 mod top;
 mod up;
@@ -57,6 +58,7 @@ enum Command {
     Check(check::Check),
     Down(down::Down),
     New(channel::New),
+    Spawn(spawn::Spawn),
     Rm(channel::Rm),
     Ls(ls::Ls),
     Status(status::Status),
@@ -78,6 +80,7 @@ impl Command {
             Command::Check(command) => command.run(),
             Command::Down(command) => command.run(),
             Command::New(command) => command.run(),
+            Command::Spawn(command) => command.run(),
             Command::Rm(command) => command.run(),
             Command::Ls(command) => command.run(),
             Command::Status(command) => command.run(),
@@ -134,6 +137,12 @@ mod tests {
             "fs9 recv p -n 0",
             "fs9 recv p -n 2 --follow",
             "fs9 new --pair --ack p",
+            "fs9 spawn p/x cat",
+            "fs9 spawn p/x --",
+            "fs9 spawn p/x --line --whole -- cat",
+            "fs9 spawn p/x --max 0 -- cat",
+            "fs9 spawn p/x --env =v -- cat",
+            "fs9 spawn p/x --idle soon -- cat",
             "fs9 man nonsense",
             "fs9 top -i 0",
             "fs9 top --sort nonsense",
@@ -143,5 +152,6 @@ mod tests {
         }
         assert!(!refused("fs9 up /p --threads 64 --limit 1044480 --max-channels 1 --max-opens 1 -f --allow-other"));
         assert!(!refused("fs9 recv p -t 0.25 -n 3"));
+        assert!(!refused("fs9 spawn p/x --frames --dir / --env A=b --env C= --max 1 --idle 5m --grace 0s -- cat --x"));
     }
 }

@@ -38,6 +38,14 @@ impl Place {
         Ok(Place { shown: path.to_owned(), root, relative })
     }
 
+    /// The channel to talk through: of a service its `connect`, of anything else itself.
+    pub fn channel(self) -> Place {
+        let (base, view) = self.relative.to_str().map_or(("", ""), split_view);
+        let connect = Path::new(base).join(format!("connect{view}"));
+        let is_service = || rustix::fs::stat(self.root.join(base).join("connect")).is_ok();
+        if base.is_empty() || !is_service() { self } else { Place { relative: connect, ..self } }
+    }
+
     /// The path to open: free of symbolic links, so it cannot lead out of the mount.
     pub fn path(&self) -> PathBuf {
         self.root.join(&self.relative)
@@ -81,6 +89,12 @@ impl Place {
             None => bail!("{shown} is not UTF-8: choose another name"),
         }
     }
+}
+
+/// A path without the suffix of a view, and that suffix.
+fn split_view(path: &str) -> (&str, &str) {
+    let view = VIEWS.into_iter().find(|view| path.ends_with(view)).unwrap_or("");
+    (path.strip_suffix(view).unwrap_or(path), view)
 }
 
 fn outside(path: &Path) -> anyhow::Error {
@@ -142,6 +156,12 @@ mod tests {
         for path in ["dir", "dir/chats", "dir/chat:else", "chat"] {
             assert!(!place(path).is_of("dir/chat"), "{path}");
         }
+    }
+
+    #[test]
+    fn a_view_is_split_off() {
+        assert_eq!(split_view("p/bc:line"), ("p/bc", ":line"));
+        assert_eq!(split_view("p/bc"), ("p/bc", ""));
     }
 
     #[test]

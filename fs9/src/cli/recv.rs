@@ -21,7 +21,7 @@ use super::wait::{Wait, seconds};
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Recv {
-    /// The channel: a queue, or an end of a pair
+    /// The channel: a queue, a topic, an end of a pair, or a service (PATH/connect is opened)
     path: PathBuf,
     /// Receive N messages
     #[arg(short = 'n', long = "count", value_name = "N", default_value = "1")]
@@ -40,7 +40,7 @@ pub struct Recv {
 
 impl Recv {
     pub fn run(self) -> anyhow::Result<()> {
-        let place = Place::of(&self.path)?;
+        let place = Place::of(&self.path)?.channel();
         let wait = Wait::new(self.timeout)?;
         let mode = if self.nonblock { OFlags::NONBLOCK } else { OFlags::empty() };
         let peer = Peer::open(&place, OFlags::RDONLY | mode, Verb::Receive, &wait)?;

@@ -22,7 +22,7 @@ use super::wait::{Wait, seconds};
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Send {
-    /// The channel: a queue, or an end of a pair
+    /// The channel: a queue, a topic, an end of a pair, or a service (PATH/connect is opened)
     path: PathBuf,
     /// The message; standard input without it
     message: Option<OsString>,
@@ -36,7 +36,7 @@ pub struct Send {
 
 impl Send {
     pub fn run(self) -> anyhow::Result<()> {
-        let place = Place::of(&self.path)?;
+        let place = Place::of(&self.path)?.channel();
         let message = message(self.message)?;
         let wait = Wait::new(self.timeout)?;
         let mode = if self.nonblock { OFlags::NONBLOCK } else { OFlags::empty() };
