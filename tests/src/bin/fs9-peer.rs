@@ -7,6 +7,7 @@ use std::process::Command;
 
 use fs9_tests::hostile;
 use fs9_tests::tiers::{Duplex, HEAD, echo, length, me, note, number_of, obey, wait_blocked};
+use fs9_tiers::Peer;
 use fs9_tiers::file;
 use fs9_tiers::process::{self, connect, inherited, listen};
 
@@ -26,6 +27,7 @@ fn main() {
         ["send", ref watch @ ..] => send(watch),
         ["receive", ref watch @ ..] => receive(watch),
         ["echo", ref watch @ ..] => answer(watch),
+        ["upper"] => upper(),
         ["hand"] => hand_back(),
         ["pass"] => pass_on(),
         ["parent"] => parent(),
@@ -69,6 +71,18 @@ fn receive(watch: &[&str]) {
         watch_over(watch);
         assert_eq!(number_of(&end.recv().unwrap()), number);
     }
+}
+
+/// Sends bytes back in capital letters, and has something to say about it.
+fn upper() {
+    let end: Peer<Vec<u8>, Vec<u8>> = inherited().unwrap();
+    println!("here I am");
+    for message in end.iter() {
+        if end.send(message.to_ascii_uppercase()).is_err() {
+            break;
+        }
+    }
+    eprintln!("that was all");
 }
 
 /// Sends everything back.
