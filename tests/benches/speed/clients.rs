@@ -74,7 +74,12 @@ impl Kind {
 
 /// The median that `pingpong` prints for one of its own ways.
 pub fn pingpong(tools: &Path, args: &[&str], place: Place) -> Sample {
-    let output = place.command(&tools.join("pingpong")).args(args).output().unwrap();
+    measured(tools, "pingpong", args, place)
+}
+
+/// The median that a program of the floor prints.
+pub fn measured(tools: &Path, program: &str, args: &[&str], place: Place) -> Sample {
+    let output = place.command(&tools.join(program)).args(args).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.split_whitespace().skip_while(|word| *word != "p50").nth(1).unwrap().parse().unwrap()
 }

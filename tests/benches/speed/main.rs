@@ -23,10 +23,10 @@ fn main() {
         return clients::run(&args[1..]);
     }
     let tools = tempfile::tempdir().unwrap();
-    for program in ["fusefloor", "pingpong"] {
+    for program in ["forkcat", "fusefloor", "pingpong"] {
         let source = format!("{}/benches/speed/floor/{program}.c", env!("CARGO_MANIFEST_DIR"));
         let mut gcc = Command::new("gcc");
-        gcc.args(["-O2", "-o"]).arg(tools.path().join(program)).arg(source).arg("-lrt");
+        gcc.args(["-O2", "-D_GNU_SOURCE", "-o"]).arg(tools.path().join(program)).arg(source).arg("-lrt");
         assert!(gcc.status().unwrap().success(), "gcc cannot build {program}");
     }
     let wanted = |name: &str| args.is_empty() || args.iter().any(|arg| name.contains(arg.as_str()));
@@ -74,6 +74,16 @@ fn main() {
         let ours = Ours::up(Place::Unpinned);
         let kind = Kind::RoundTrip { bytes: 1_000_000, rounds: 200 };
         compare("1,000,000 B, unpinned, FIFO=floor", 1.0, fifo, || kind.measure(ours.ends(), Place::Unpinned));
+    }
+    for place in [Place::Pinned, Place::Unpinned] {
+        let title = format!("a program's first reply, {place}");
+        if wanted(&title) {
+            let ours = Ours::up(place);
+            let cat = ours.program();
+            let path = cat.to_str().unwrap();
+            let measure = |args: &[&str]| clients::measured(tools.path(), "forkcat", args, place);
+            compare(&title, 1.5, || measure(&["200"]), || measure(&["200", path]));
+        }
     }
     if wanted("cost") {
         cost();

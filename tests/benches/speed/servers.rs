@@ -111,6 +111,12 @@ impl Ours {
         ["s/connect", "s/accept"].map(|end| self.mount.path(end))
     }
 
+    /// A service that `cat` serves, to connect to.
+    pub fn program(&self) -> PathBuf {
+        fs::write(self.mount.path("ctl"), "spawn cat -- cat").unwrap();
+        self.mount.path("cat/connect")
+    }
+
     /// The queue, to write and to read.
     pub fn queue(&self) -> Ends {
         [self.mount.path("q"), self.mount.path("q")]
