@@ -180,11 +180,19 @@ fn cannot_start(program: &Program, error: &io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags};
+
     use super::*;
 
     fn start(words: &[&str]) -> io::Result<(Process, Box<dyn Far>, Complaints)> {
         let command = words.iter().map(|word| (*word).to_owned()).collect();
         Process::start(&Program { command, ..Program::default() }, 100)
+    }
+
+    fn ended(process: &mut Process) -> Reason {
+        let pidfd = process.pidfd().expect("it can be seen");
+        rustix::event::poll(&mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)], None).expect("it ends");
+        process.reap()
     }
 
     #[test]
@@ -193,11 +201,11 @@ mod tests {
         assert!(process.lives());
         far.hang_up();
         far.advance(true).expect("it is hung up");
-        assert_eq!(process.reap(), Reason::Exited(3));
+        assert_eq!(ended(&mut process), Reason::Exited(3));
         assert!(!process.lives());
         let (mut process, ..) = start(&["sleep", "60"]).expect("it starts");
         process.signal(Signal::TERM);
-        assert_eq!(process.reap(), Reason::Killed(15));
+        assert_eq!(ended(&mut process), Reason::Killed(15));
     }
 
     #[test]
