@@ -21,11 +21,12 @@ pub struct Man {
 }
 
 /// Every command has a page. Listed, because the parser cannot ask itself while it is being made; a test compares.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "up",
     "check",
     "down",
     "new",
+    "spawn",
     "rm",
     "ls",
     "status",
