@@ -118,13 +118,23 @@ pub struct Channel {
     pub last_left: Option<(u32, Reason)>,
     /// Descriptors that poll it and want to be woken.
     pub watchers: Vec<Handle>,
+    /// It is to be taken away once whoever comes next has left.
+    pub retired: bool,
 }
 
 impl Channel {
     /// A channel with nobody at it.
     pub fn new(kind: Kind) -> Channel {
         let lanes = (0..if kind.ends().is_some() { 2 } else { 1 }).map(|_| MountLane::new()).collect();
-        Channel { kind, lanes, ends: Default::default(), opens: 0, last_left: None, watchers: Vec::new() }
+        Channel {
+            kind,
+            lanes,
+            ends: Default::default(),
+            opens: 0,
+            last_left: None,
+            watchers: Vec::new(),
+            retired: false,
+        }
     }
 
     /// What it is.

@@ -151,6 +151,16 @@ impl Local {
         now.map_or(true, |now| now & ready::HUP != 0)
     }
 
+    /// Receives nothing more, for a reason that who writes to it is counted under.
+    pub fn deafen(&self, reason: Reason) {
+        verb(&self.server, |server, fx| server.deafen(self.handle, reason, fx));
+    }
+
+    /// What was received last was for nobody.
+    pub fn discard(&self, reason: Reason) {
+        verb(&self.server, |server, fx| server.discard(self.handle, reason, fx));
+    }
+
     /// Sends nothing more: the other end reads what was sent, and then comes to the end.
     pub fn shut(&self) {
         verb(&self.server, |server, fx| server.shut(self.handle, fx));

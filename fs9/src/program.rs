@@ -17,8 +17,10 @@ mod wire;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
@@ -32,13 +34,23 @@ use session::Session;
 /// A thread that looks after a process needs little.
 const STACK: usize = 256 * 1024;
 
+/// How long the threads may take to end, which take half of that where the kernel ends the processes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The processes of all programs of a server. Dropped, they are ended.
 #[derive(Debug)]
 pub struct Programs {
     server: Arc<Mutex<Server>>,
     /// Readable once they are to end.
     stop: Arc<OwnedFd>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
+}
+
+/// Each thread holds a sender, by whose end one knows its own.
+#[derive(Debug)]
+struct Threads {
+    running: Option<Sender<()>>,
+    ended: Receiver<()>,
 }
 
 impl Programs {
@@ -48,30 +60,34 @@ impl Programs {
     /// EMFILE.
     pub fn new(server: Arc<Mutex<Server>>) -> io::Result<Programs> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        Ok(Programs { server, stop, threads: Mutex::default() })
+        let (running, ended) = channel();
+        Ok(Programs { server, stop, threads: Mutex::new(Threads { running: Some(running), ended }) })
     }
 
     /// Starts the process that [`Host::engage`](crate::host::Host::engage) asked for.
     pub fn start(&self, service: NodeId) {
         let (server, stop) = (self.server.clone(), self.stop.clone());
+        // Once they are to end nobody waits for another.
+        let Some(running) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).running.clone() else { return };
         let thread = thread::Builder::new().name("fs9-program".into()).stack_size(STACK);
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.retain(|thread| !thread.is_finished());
-        match thread.spawn(move || serve(&server, service, &stop)) {
-            Ok(thread) => threads.push(thread),
-            Err(error) => refuse(&self.server, service, &error),
+        let spawned = thread.spawn(move || {
+            serve(&server, service, &stop);
+            drop(running);
+        });
+        if let Err(error) = spawned {
+            refuse(Place { server: &self.server, service }, &error);
         }
     }
 
-    /// Ends them all: none is left when this returns.
+    /// Ends them all: none is left when this returns, but what the kernel does not end, or does not even start (a program
+    /// in a directory whose server does not answer).
     pub fn end(&self) {
         // Only a counter at its maximum refuses, and then it has been rung.
         let _ = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread that looked after a process has panicked");
-            }
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.running = None;
+        if let Err(RecvTimeoutError::Timeout) = threads.ended.recv_timeout(PATIENCE) {
+            tracing::error!("a process of a program cannot be ended");
         }
     }
 }
@@ -82,29 +98,39 @@ impl Drop for Programs {
     }
 }
 
-fn refuse(server: &Mutex<Server>, service: NodeId, error: &io::Error) {
+/// One of the processes that may run at once. Dropped, there is room for another.
+#[derive(Debug)]
+struct Place<'a> {
+    server: &'a Mutex<Server>,
+    service: NodeId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        verb(self.server, |server, _| server.dismiss(self.service));
+    }
+}
+
+fn refuse(place: Place<'_>, error: &io::Error) {
     tracing::warn!(%error, "a program does not serve");
-    verb(server, |server, fx| {
-        server.refuse(service, error.to_string(), fx);
-        server.dismiss(service);
-    });
+    verb(place.server, |server, fx| server.refuse(place.service, error.to_string(), fx));
 }
 
 /// Looks after one process, from its start to its end.
 fn serve(server: &Arc<Mutex<Server>>, service: NodeId, stop: &OwnedFd) {
     // A service that was removed needs no process, and counts none.
     let Some((program, limit)) = verb(server, |server, _| server.program(service)) else { return };
+    let place = Place { server, service };
     let started = match Process::start(&program, limit) {
         Ok(started) => started,
-        Err(error) => return refuse(server, service, &error),
+        Err(error) => return refuse(place, &error),
     };
     let holder = started.0.holder().clone();
     let accepted = Local::with(server, |server, fx| server.accept(service, holder, fx).ok_or(Errno::CONNABORTED));
     match accepted {
-        Ok(local) => Session::new(local, started, &program, stop).run(),
+        Ok(local) => Session::new(local, started, &program, stop, place).run(),
         // Whoever came has left again.
         Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => drop(started),
-        Err(error) => return refuse(server, service, &error),
+        Err(error) => refuse(place, &error),
     }
-    verb(server, |server, _| server.dismiss(service));
 }

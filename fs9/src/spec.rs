@@ -154,7 +154,8 @@ impl Spec {
         Some((Spec::Service(service), name))
     }
 
-    /// The line that has `ctl` make this under `name`. None for what no line can say: a NUL byte.
+    /// The line that has `ctl` make this under `name`. None for what no line can say: a NUL byte, a directory that is not
+    /// UTF-8.
     pub fn line(&self, name: &str) -> Option<String> {
         let words = match self {
             Spec::Queue { ack: false } => vec!["new".to_owned()],
@@ -211,7 +212,9 @@ impl Program {
 
     fn line(&self, backlog: usize, name: &str) -> Option<String> {
         let mut words = vec!["spawn".to_owned(), format!("--{}", self.framing.word()), format!("--backlog={backlog}")];
-        words.extend(self.dir.as_ref().and_then(|dir| dir.to_str()).map(|dir| format!("--dir={dir}")));
+        if let Some(dir) = &self.dir {
+            words.push(format!("--dir={}", dir.to_str()?));
+        }
         words.extend(self.env.iter().map(|(key, value)| format!("--env={key}={value}")));
         words.push(format!("--max={}", self.max));
         words.extend(self.idle.map(|idle| format!("--idle={}", humantime::format_duration(idle))));

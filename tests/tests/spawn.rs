@@ -431,6 +431,20 @@ fn removing_the_service_ends_its_processes() {
     wait_all_released(&mount);
 }
 
+#[test]
+fn a_client_that_does_not_read_holds_no_place_and_learns_that_nobody_listens() {
+    let mount = spawned("--max 1 -- sh -c 'read -r line; echo \"$line\"'");
+    let client = connect(&mount);
+    client.write("first\n").unwrap();
+    wait_for("the process to end", || (client.write("more\n") == Err(Errno::PIPE)).then_some(()));
+    assert_eq!(mount.run("echo second | fs9 call p/x"), "second\n");
+    assert_eq!(client.text(), "first\n");
+    assert_eq!(client.read(ROOM), Ok(Vec::new()));
+    drop(client);
+    wait_all_released(&mount);
+    mount.assert_ledgers_balance();
+}
+
 /// How many connections are made while clients and processes die.
 const CONNECTIONS: u64 = 10_000;
 

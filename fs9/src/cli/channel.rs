@@ -64,7 +64,9 @@ impl New {
 
 /// Has the mount make what `spec` says.
 pub fn make(place: &Place, spec: &Spec) -> anyhow::Result<()> {
-    let line = spec.line(place.name_for_ctl()?).context("a NUL byte cannot be said to ctl: leave it out")?;
+    let line = spec
+        .line(place.name_for_ctl()?)
+        .context("a NUL byte, or a directory whose name is not UTF-8, cannot be said to ctl: leave it out")?;
     place.control(Verb::Make, &line, &Wait::new(None)?)
 }
 

@@ -27,8 +27,8 @@ pub struct Course {
     idle: Option<Duration>,
     /// When a message passed last.
     active: Instant,
-    /// What is next and when, once the end has begun.
-    next: Option<(Act, Instant)>,
+    /// What is next, once the end has begun, and when; no time is never, unless it is hurried.
+    next: Option<(Act, Option<Instant>)>,
     ends: bool,
     hurried: bool,
 }
@@ -47,7 +47,7 @@ impl Course {
     /// Its conversation is over.
     pub fn leave(&mut self, now: Instant) {
         if !self.ends {
-            (self.ends, self.next) = (true, Some((Act::HangUp, now)));
+            (self.ends, self.next) = (true, Some((Act::HangUp, Some(now))));
         }
     }
 
@@ -57,7 +57,8 @@ impl Course {
         self.hurried = true;
         self.grace = self.grace.min(PATIENCE);
         // A step that is waited for already need not be waited for any longer than that.
-        self.next = self.next.map(|(act, at)| (act, at.min(now + self.grace)));
+        let soon = now + self.grace;
+        self.next = self.next.map(|(act, at)| (act, Some(at.map_or(soon, |at| at.min(soon)))));
     }
 
     /// Whether the server stops.
@@ -67,7 +68,7 @@ impl Course {
 
     /// It cannot be left to end by itself.
     pub fn kill(&mut self, now: Instant) {
-        (self.ends, self.next) = (true, Some((Act::Kill, now)));
+        (self.ends, self.next) = (true, Some((Act::Kill, Some(now))));
     }
 
     /// Whether it is ending because nothing has passed for long enough.
@@ -81,19 +82,19 @@ impl Course {
 
     /// When to look again, if nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
-        if self.ends { self.next.map(|(_, at)| at) } else { self.idle_from() }
+        if self.ends { self.next.and_then(|(_, at)| at) } else { self.idle_from() }
     }
 
     /// What is due now.
     pub fn due(&mut self, now: Instant) -> Option<Act> {
-        let (act, _) = self.next.take_if(|(_, at)| *at <= now)?;
-        let next = match act {
-            Act::HangUp => Some(Act::Terminate),
-            Act::Terminate => Some(Act::Kill),
-            Act::Kill if self.hurried => Some(Act::GiveUp),
-            Act::Kill | Act::GiveUp => None,
+        let (act, _) = self.next.take_if(|(_, at)| at.is_some_and(|at| at <= now))?;
+        let later = now.checked_add(self.grace);
+        self.next = match act {
+            Act::HangUp => Some((Act::Terminate, later)),
+            Act::Terminate => Some((Act::Kill, later)),
+            Act::Kill => Some((Act::GiveUp, later.filter(|_| self.hurried))),
+            Act::GiveUp => None,
         };
-        self.next = next.and_then(|next| Some((next, now.checked_add(self.grace)?)));
         Some(act)
     }
 }
@@ -124,6 +125,21 @@ mod tests {
         course.leave(start + ms(500));
         let end = rest(&mut course, start);
         assert_eq!(end, [(Act::HangUp, 10), (Act::Terminate, 2010), (Act::Kill, 4010)], "and then it is dead");
+    }
+
+    #[test]
+    fn who_stops_the_server_waits_neither_for_what_cannot_be_killed_nor_for_an_endless_grace() {
+        let start = Instant::now();
+        let mut killed = Course::new(ms(0), None, start);
+        killed.leave(start);
+        assert_eq!(rest(&mut killed, start).last(), Some(&(Act::Kill, 0)));
+        killed.hurry(start + ms(10));
+        assert_eq!(rest(&mut killed, start), [(Act::GiveUp, 10)]);
+        let mut endless = Course::new(Duration::MAX, None, start);
+        endless.leave(start);
+        assert_eq!(rest(&mut endless, start), [(Act::HangUp, 0)]);
+        endless.hurry(start);
+        assert_eq!(rest(&mut endless, start), [(Act::Terminate, 500), (Act::Kill, 1000), (Act::GiveUp, 1500)]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use super::Place;
 use super::complaints::{Complaint, Complaints};
 use super::course::{Act, Course};
 use super::far::Far;
@@ -34,6 +35,8 @@ pub struct Session<'a> {
     program: &'a Program,
     /// Readable once the server stops.
     stop: &'a OwnedFd,
+    /// Among the processes that may run, until it has ended.
+    place: Option<Place<'a>>,
     /// The message that is asked of the client.
     asked: Option<Pending>,
     /// The message that the client is to take.
@@ -68,6 +71,7 @@ impl<'a> Session<'a> {
         (process, far, complaints): (Process, Box<dyn Far>, Complaints),
         program: &'a Program,
         stop: &'a OwnedFd,
+        place: Place<'a>,
     ) -> Session<'a> {
         let course = Course::new(program.grace, program.idle, Instant::now());
         Session {
@@ -78,6 +82,7 @@ impl<'a> Session<'a> {
             course,
             program,
             stop,
+            place: Some(place),
             asked: None,
             sending: None,
             deaf: false,
@@ -97,12 +102,12 @@ impl<'a> Session<'a> {
         loop {
             let now = Instant::now();
             self.note_ends(&woken, now);
-            self.bring(now);
-            self.take(now);
-            self.hear(now);
             if self.steer(now) {
                 return self.abandon();
             }
+            self.bring(now);
+            self.take(now);
+            self.hear(now);
             if let Some(reason) = self.over() {
                 return self.finish(reason, now);
             }
@@ -130,8 +135,12 @@ impl<'a> Session<'a> {
             self.course.hurry(now);
         }
         if woken.process && self.ended.is_none() {
-            self.ended = Some(self.process.reap());
+            let reason = self.process.reap();
+            self.ended = Some(reason);
             self.far.finish();
+            // Whoever writes now is told; and another process may run, however long the client takes to read.
+            self.local.deafen(reason);
+            self.place = None;
         }
     }
 
@@ -148,6 +157,11 @@ impl<'a> Session<'a> {
     fn receive(&mut self, now: Instant) {
         let Some(received) = self.asked.and_then(|asked| self.local.received(asked)) else { return };
         self.asked = None;
+        if let Ok(Some(_)) = &received
+            && (self.deaf || self.ended.is_some())
+        {
+            return self.local.discard(self.ended.unwrap_or(Reason::Closed));
+        }
         if let Ok(Some(message)) = received {
             self.course.pass(now);
             self.far.give(message);
@@ -223,7 +237,8 @@ impl<'a> Session<'a> {
 
     /// A process that has closed its output and lives has said everything; it may still want to hear.
     fn shut_if_spent(&mut self) {
-        if self.far.is_spent() && !self.shut && self.ended.is_none() && self.process.lives() {
+        let says_more = !self.far.is_spent() || self.fault.is_some();
+        if !says_more && !self.shut && self.ended.is_none() && self.process.lives() {
             self.shut = true;
             self.local.shut();
         }
@@ -261,6 +276,7 @@ impl<'a> Session<'a> {
             Some(Act::HangUp) if self.left => {} // what the client has sent is still for it, see `bring`
             Some(Act::HangUp) => {
                 self.deaf = true;
+                self.local.deafen(Reason::Closed);
                 self.far.hang_up();
                 self.advance(false);
             }

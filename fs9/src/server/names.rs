@@ -85,6 +85,8 @@ impl Server {
         let came = self.tree.channel(pair).is_ok_and(|channel| channel.is_held() || channel.left().count() == 2);
         if came {
             self.take_away(pair, fx);
+        } else if let Ok(channel) = self.tree.channel_mut(pair) {
+            channel.retired = true;
         }
     }
 

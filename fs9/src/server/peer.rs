@@ -268,6 +268,9 @@ impl Server {
         if node != peer.file.node || !peer.bound {
             self.leave_service(handle, peer.file, node);
         }
+        if self.tree.channel(node).is_ok_and(|channel| channel.retired) {
+            self.take_away(node, fx);
+        }
         self.forget_if_unused(node, fx);
     }
 
@@ -280,6 +283,18 @@ impl Server {
             channel.incoming(end).close(reason, &mut done);
         }
         self.finish(node, done, fx);
+    }
+
+    /// What was received last at this end was for nobody: it is dropped.
+    pub fn discard(&mut self, handle: Handle, reason: Reason, fx: &mut Effects) {
+        let Ok(peer) = self.peer(handle) else { return };
+        let Some(delivery) = peer.held.take().and_then(|held| held.delivery) else { return };
+        let (node, end, file, pid) = (peer.node, peer.end, peer.file, Some(peer.holder.pid()));
+        if let Ok(channel) = self.tree.channel_mut(node) {
+            channel.incoming(end).discard(delivery, reason);
+        }
+        let event = Event { event: "dropped", pid, reason: Some(reason.to_string()), ..Event::default() };
+        self.report(event, file, fx);
     }
 
     /// Sends what a view has gathered, now that it is closed. A killed writer has not closed it: nothing is sent.

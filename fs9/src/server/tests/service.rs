@@ -242,3 +242,29 @@ fn a_program_is_started_for_each_connection_up_to_its_limit() {
     assert_eq!(s.read(clients[1], 5), ["5 at end"]);
     s.done();
 }
+
+#[test]
+fn status_tells_others_nothing_of_each_other() {
+    let mut s = service("");
+    s.open("s/connect", "rw");
+    let (file, _) = s.find("s");
+    let of = |uid| s.server.status_of(file.node, Caller { uid, ..Caller::default() }).unwrap();
+    assert!(of(0).contains("s/connect  pid 0 uid 0"), "{}", of(0));
+    assert!(!of(7).contains("s/connect"), "{}", of(7));
+    assert!(of(7).contains("connections 1"));
+    s.done();
+}
+
+#[test]
+fn what_was_received_for_nobody_is_dropped() {
+    let mut s = service("");
+    let (c, a) = (s.open("s/connect", "rw"), s.open("s/accept", "rw"));
+    s.write(c, 1, "x");
+    s.read(a, 2);
+    s.server.discard(a, Reason::Exited(0), &mut s.fx);
+    s.server.deafen(a, Reason::Exited(0), &mut s.fx);
+    assert_eq!(s.write(c, 3, "y"), ["3 EPIPE"]);
+    let status = s.server.status(Caller::default());
+    assert_eq!(status.channels[0].lanes[0].dropped["exited"], 1);
+    s.done();
+}
