@@ -253,7 +253,8 @@ impl Server {
             }
             Part::Readme => Ok(self.opened(Open::Text(self.store.constant(include_str!("mount-readme.txt"))), false)),
             Part::Status => {
-                let text = if file.node == ROOT { self.status(caller).text() } else { self.status_of(file.node)? };
+                let text =
+                    if file.node == ROOT { self.status(caller).text() } else { self.status_of(file.node, caller)? };
                 self.text(text, caller).map(|text| self.opened(Open::Text(text), false))
             }
             Part::StatusJson => {

@@ -51,11 +51,16 @@ impl Server {
         Status { server, limits, counts, channels }
     }
 
-    /// `status` of one channel.
-    pub(super) fn status_of(&self, id: NodeId) -> Answered<String> {
+    /// `status` of one channel. Somebody else than its owner is told of nobody else who has it open, nor what serves it.
+    pub(super) fn status_of(&self, id: NodeId, caller: Caller) -> Answered<String> {
         let node = self.tree.node(id)?;
+        let mut status = self.channel_status(self.tree.path(id), id, node, &self.holders_by_node());
+        if !self.is_owner(caller) && node.attr.uid != caller.uid {
+            status.holders.retain(|holder| holder.uid == caller.uid);
+            (status.command, status.left) = (Vec::new(), None);
+        }
         let mut text = String::new();
-        self.channel_status(self.tree.path(id), id, node, &self.holders_by_node()).describe(&mut text);
+        status.describe(&mut text);
         Ok(text)
     }
 
