@@ -64,7 +64,8 @@ impl Holder {
         Holder::of(std::process::id())
     }
 
-    fn holding(pid: u32, pidfd: OwnedFd) -> io::Result<Holder> {
+    /// Takes hold of process `pid`, of which this is the pidfd. Fails with EMFILE.
+    pub(crate) fn holding(pid: u32, pidfd: OwnedFd) -> io::Result<Holder> {
         // Without descriptors to spare we could not find out how it ends.
         if has_headroom(&pidfd) { Ok(Holder { pid, pidfd: Some(pidfd) }) } else { Err(Errno::MFILE.into()) }
     }

@@ -15,6 +15,7 @@ pub(crate) mod link;
 mod listen;
 pub(crate) mod memory;
 pub(crate) mod passport;
+mod tied;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,6 +27,7 @@ pub use crate::sys::spawn::confine;
 pub use child::{Child, inherited, spawn};
 pub use link::Credentials;
 pub use listen::{Listener, connect, connect_timeout, listen};
+pub use tied::Tied;
 
 use crate::holder::Holder;
 use crate::message::Message;

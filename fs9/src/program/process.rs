@@ -1,15 +1,17 @@
 //! A process of a program: its start, its signals, its end.
 
-use std::io::{self, PipeWriter};
-use std::os::fd::BorrowedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::io::{self, PipeWriter, pipe};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use fs9_tiers::error::Reason;
 use fs9_tiers::holder::Holder;
-use fs9_tiers::process::{self, confine};
-use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
+use fs9_tiers::process::{self, Tied, confine};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_send_signal, waitid,
+};
 
 use super::complaints::Complaints;
 use super::far::Far;
@@ -20,36 +22,15 @@ use crate::spec::{Framing, Program};
 /// See the [module](self). Dropped, it is killed and reaped, and what it has started is killed.
 #[derive(Debug)]
 pub struct Process {
-    child: Child,
     holder: Arc<Holder>,
+    /// A peer is reaped by whom it was started by.
+    peer: Option<process::Child>,
     /// How it ended, once it is reaped.
     ending: Option<Reason>,
 }
 
-#[derive(Debug)]
-enum Child {
-    Plain(std::process::Child),
-    Peer(process::Child),
-}
-
-impl Child {
-    fn id(&self) -> u32 {
-        match self {
-            Child::Plain(child) => child.id(),
-            Child::Peer(child) => child.id(),
-        }
-    }
-
-    fn wait(&mut self) -> io::Result<Reason> {
-        match self {
-            Child::Plain(child) => child.wait().map(reason),
-            Child::Peer(child) => child.wait(),
-        }
-    }
-}
-
-fn reason(status: ExitStatus) -> Reason {
-    match (status.code(), status.signal()) {
+fn reason(status: WaitIdStatus) -> Reason {
+    match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Reason::Exited(code),
         (None, Some(signal)) => Reason::Killed(signal),
         (None, None) => Reason::Ended,
@@ -62,21 +43,13 @@ impl Process {
     /// # Errors
     /// Those of fork(2) and execve(2), with the program's name; too many descriptors.
     pub fn start(program: &Program, limit: usize) -> io::Result<(Process, Box<dyn Far>, Complaints)> {
-        let (complaints, stderr) = io::pipe()?;
+        let (complaints, stderr) = pipe()?;
         let complaints = Complaints::new(complaints)?;
-        let command = command(program)?;
-        let (mut child, far) = match program.framing {
-            Framing::Peer => start_peer(command, stderr, limit),
-            framing => start_plain(command, stderr, framing, limit).map_err(|error| cannot_start(program, &error)),
+        let (process, far) = match program.framing {
+            Framing::Peer => start_peer(program, stderr, limit),
+            _ => start_plain(program, &stderr, limit),
         }?;
-        match Holder::of(child.id()) {
-            Ok(holder) => Ok((Process { child, holder: Arc::new(holder), ending: None }, far, complaints)),
-            Err(error) => {
-                kill_group(child.id());
-                let _ = child.wait();
-                Err(error)
-            }
-        }
+        Ok((process, far, complaints))
     }
 
     /// Who it is.
@@ -99,7 +72,7 @@ impl Process {
         if self.ending.is_some() {
             return;
         }
-        let group = group(self.child.id());
+        let group = group(self.holder.pid());
         let in_group = group.is_some_and(|group| kill_process_group(group, signal).is_ok());
         // It may have left its group. A second SIGKILL does no harm, and another signal fails where it has ended.
         if let Some(pidfd) = self.pidfd().filter(|_| !in_group || signal == Signal::KILL) {
@@ -111,11 +84,22 @@ impl Process {
     /// long as the number of the group cannot be another's.
     pub fn reap(&mut self) -> Reason {
         if self.ending.is_none() {
-            kill_group(self.child.id());
+            kill_group(self.holder.pid());
             // Somebody else in this process may have reaped it.
-            self.ending = Some(self.child.wait().unwrap_or_else(|_| self.holder.ending()));
+            self.ending = Some(self.wait().unwrap_or_else(|_| self.holder.ending()));
         }
         self.ending.unwrap_or(Reason::Ended)
+    }
+
+    fn wait(&mut self) -> io::Result<Reason> {
+        match (&mut self.peer, self.holder.pidfd()) {
+            (Some(peer), _) => peer.wait(),
+            (None, Some(pidfd)) => {
+                let status = retry_on_intr(|| waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED))?;
+                Ok(status.map_or(Reason::Ended, reason))
+            }
+            (None, None) => Err(Errno::CHILD.into()),
+        }
     }
 
     /// Leaves it alone: the kernel does not end it.
@@ -151,25 +135,27 @@ fn command(program: &Program) -> io::Result<Command> {
     Ok(command)
 }
 
-fn start_plain(
-    mut command: Command,
-    stderr: PipeWriter,
-    framing: Framing,
-    limit: usize,
-) -> io::Result<(Child, Box<dyn Far>)> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn()?;
-    // There are both: they were asked for.
-    let pipes = (child.stdin.take(), child.stdout.take());
-    let (Some(stdin), Some(stdout)) = pipes else { return Err(io::ErrorKind::BrokenPipe.into()) };
-    let far = Pipes::new(stdin, stdout, framing, limit)?;
-    Ok((Child::Plain(child), Box::new(far)))
+fn start_plain(program: &Program, stderr: &PipeWriter, limit: usize) -> io::Result<(Process, Box<dyn Far>)> {
+    let ((stdin, to), (from, stdout)) = (pipe()?, pipe()?);
+    let tied = Tied { command: &program.command, env: &program.env, dir: program.dir.as_deref() };
+    let started = tied.start([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]);
+    let holder = Arc::new(started.map_err(|error| cannot_start(program, &error))?);
+    let process = Process { holder, peer: None, ending: None };
+    let far = Pipes::new(OwnedFd::from(to).into(), OwnedFd::from(from).into(), program.framing, limit)?;
+    Ok((process, Box::new(far)))
 }
 
 /// What such a program prints is for `events` too: its messages go another way.
-fn start_peer(mut command: Command, stderr: PipeWriter, limit: usize) -> io::Result<(Child, Box<dyn Far>)> {
+fn start_peer(program: &Program, stderr: PipeWriter, limit: usize) -> io::Result<(Process, Box<dyn Far>)> {
+    let mut command = command(program)?;
     command.stdin(Stdio::null()).stdout(stderr.try_clone()?).stderr(stderr);
-    let (peer, child) = process::spawn(command)?;
-    Ok((Child::Peer(child), Box::new(Wire::new(peer, limit)?)))
+    let (peer, mut child) = process::spawn(command)?;
+    let holder = Holder::of(child.id()).inspect_err(|_| {
+        kill_group(child.id());
+        let _ = child.wait();
+    });
+    let process = Process { holder: Arc::new(holder?), peer: Some(child), ending: None };
+    Ok((process, Box::new(Wire::new(peer, limit)?)))
 }
 
 fn cannot_start(program: &Program, error: &io::Error) -> io::Error {

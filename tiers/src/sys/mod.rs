@@ -9,3 +9,4 @@ pub mod pidfd;
 pub mod ring;
 pub mod socket;
 pub mod spawn;
+pub mod vfork;
