@@ -2,7 +2,7 @@
 //! and output are messages.
 //!
 //! A thread looks after each process. It starts it, and so outlives it: should the thread end first, however it does, the
-//! kernel kills the process (see [`fs9_tiers::process::confine`]). Then it takes the server's end of the connection that
+//! kernel kills the process (see [`fs9_tiers::process::Tied`]). Then it takes the server's end of the connection that
 //! has waited longest, moves messages ([`session`]) as their framing says ([`framing`]), and ends the process when the
 //! conversation is over ([`course`]).
 

@@ -147,6 +147,21 @@ mod tests {
     }
 
     #[test]
+    fn streams_that_are_in_each_others_places_are_not_mixed_up() {
+        let (mut said, output) = pipe().expect("a pipe");
+        let command = sh("a=$(readlink /proc/$$/fd/0 /proc/$$/fd/1); echo \"$a\" >&2");
+        let tied = Tied { command: &command, env: &[], dir: None };
+        let (stdin, stderr) = (io::stdin(), io::stderr());
+        let process = tied.start([stderr.as_fd(), stdin.as_fd(), output.as_fd()]).expect("sh starts");
+        drop(output);
+        let mut text = String::new();
+        said.read_to_string(&mut text).expect("what it says");
+        assert_eq!(ended(&process), Reason::Exited(0));
+        let ours = [2, 0].map(|number| fs::read_link(format!("/proc/self/fd/{number}")).expect("a stream"));
+        assert_eq!(text, format!("{}\n{}\n", ours[0].display(), ours[1].display()));
+    }
+
+    #[test]
     fn the_signals_of_this_thread_are_as_before() {
         let blocked = || {
             let status = fs::read_to_string("/proc/thread-self/status").expect("a status");

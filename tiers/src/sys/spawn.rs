@@ -13,7 +13,7 @@ use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use crate::sys::descriptors::close_on_exec_from;
 
 /// The first number that is no standard stream's.
-const FIRST: RawFd = 3;
+pub const FIRST: RawFd = 3;
 
 /// Lets the program that `command` starts inherit `kept`, under the number that is returned, and of everything else
 /// only its standard streams: whatever was left open without close-on-exec, here or by whoever started us, stays here.

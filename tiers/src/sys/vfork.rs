@@ -7,7 +7,7 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
@@ -16,9 +16,7 @@ use rustix::process::{
 };
 
 use crate::sys::descriptors::close_on_exec_from;
-
-/// The first number that is no standard stream's.
-const FIRST: RawFd = 3;
+use crate::sys::spawn::FIRST;
 
 /// Units of 16 bytes, to which a stack is aligned: 32 KiB, of which the child touches a page or two.
 const STACK: usize = 2048;
@@ -71,7 +69,7 @@ pub fn start(image: &Image, streams: [BorrowedFd<'_>; 3]) -> io::Result<(Pid, Ow
         None => Ok((pid, pidfd)),
         Some(error) => {
             // Fails where somebody else in this process has reaped it, or reaps all (SIGCHLD ignored).
-            let _ = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED));
+            let _ = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
             Err(error)
         }
     }
