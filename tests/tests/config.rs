@@ -130,6 +130,7 @@ fn everything_is_there_when_up_returns() {
         ["pair", "topic", "service", "program"]
     );
     assert_eq!(mount.status()["limits"]["message"], 1000);
+    assert_eq!(mount.run("fs9 call p/svc/cat hello"), "hello\n");
 }
 
 #[test]
