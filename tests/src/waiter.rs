@@ -181,6 +181,13 @@ pub fn wait_waiting(mount: &Mount, waiting: usize) {
     wait_count(mount, "waiting", waiting);
 }
 
+/// Waits until nobody waits in the mount and no byte is kept: the text of `status` that was read before is, until the server
+/// has seen its RELEASE.
+pub fn wait_nothing_kept(mount: &Mount) {
+    wait_waiting(mount, 0);
+    wait_count(mount, "bytes", 0);
+}
+
 fn wait_count(mount: &Mount, what: &str, count: usize) {
     let start = Instant::now();
     loop {

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs9_tests::Mount;
 use fs9_tests::process::resources;
-use fs9_tests::waiter::{Waiter, compiled, wait_all_released};
+use fs9_tests::waiter::{Waiter, compiled, wait_all_released, wait_nothing_kept};
 
 /// How much more memory the server may have afterwards, in KiB: what an allocator keeps.
 const KEPT: usize = 8 * 1024;
@@ -98,7 +98,7 @@ fn rounds(args: &[&str], rounds: u32) {
         assert!(mount.channel(name)["holders"].as_array().unwrap().is_empty());
     }
     mount.assert_ledgers_balance();
-    assert_eq!((&mount.status()["counts"]["waiting"], &mount.status()["counts"]["bytes"]), (&0.into(), &0.into()));
+    wait_nothing_kept(&mount);
     let after = resources(mount.server());
     assert_eq!((after.descriptors, after.threads), (before.descriptors, before.threads));
     assert!(after.memory <= before.memory + KEPT, "the server has grown from {before:?} to {after:?}");
