@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
 use rustix::net::sockopt::socket_cookie;
-use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
 use crate::sys::descriptors::close_on_exec_from;
 
@@ -66,17 +66,23 @@ pub fn confine(command: &mut Command) {
     command.process_group(0);
     let parent = getpid();
     let before_exec = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The death of a parent that had died before is told to nobody.
-        if getppid() != Some(parent) {
-            return Err(Errno::SRCH.into());
-        }
+        tie(parent)?;
         close_on_exec_from(FIRST.unsigned_abs())
     };
     // SAFETY: between fork and exec only what is async-signal-safe may be done (signal-safety(7)): these are three system
     // calls on integers and, if one fails, an error made of its number, without allocation and without a lock. No
     // descriptor is closed: others' remain valid.
     unsafe { command.pre_exec(before_exec) };
+}
+
+/// In a child: has the kernel kill it when the thread of `parent` that started it ends. Makes two system calls and nothing
+/// else, as is allowed between fork and exec.
+///
+/// # Errors
+/// ESRCH when that has happened already: the death of a parent that had died before is told to nobody.
+pub fn tie(parent: Pid) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
 }
 
 /// Takes the descriptor `number` that this program was started with, which must be the socket that has this cookie

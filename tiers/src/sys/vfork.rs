@@ -11,12 +11,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, chdir, getpid, getppid, set_parent_process_death_signal, setpgid, waitid,
-};
+use rustix::process::{Pid, WaitId, WaitIdOptions, chdir, getpid, setpgid, waitid};
 
 use crate::sys::descriptors::close_on_exec_from;
-use crate::sys::spawn::FIRST;
+use crate::sys::spawn::{FIRST, tie};
 
 /// Units of 16 bytes, to which a stack is aligned: 32 KiB, of which the child touches a page or two.
 const STACK: usize = 2048;
@@ -140,11 +138,7 @@ impl Birth<'_> {
 
     fn prepare(&self) -> io::Result<()> {
         // First, as what follows may wait for a server of files.
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The death of a parent that had died before is told to nobody.
-        if getppid() != Some(self.parent) {
-            return Err(Errno::SRCH.into());
-        }
+        tie(self.parent)?;
         for (stream, number) in self.streams.into_iter().zip(0..) {
             // SAFETY: two integers. The table of descriptors is the child's own (no CLONE_FILES), so that nobody's is closed.
             if unsafe { libc::dup2(stream, number) } < 0 {
