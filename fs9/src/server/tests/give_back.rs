@@ -77,21 +77,7 @@ fn on_a_pair_the_message_of_a_killed_reader_is_dropped() {
     assert_eq!(s.read(b, 2), ["2 has \"x\""]);
     s.clunk(b);
     assert_eq!(s.ledger("p", 0), [1, 0, 0, 0, 0]);
-    let channels = s.server.tree.channels();
-    let ledger = channels
-        .iter()
-        .find(|(name, ..)| name == "p")
-        .unwrap()
-        .2
-        .body
-        .channel()
-        .unwrap()
-        .lanes()
-        .next()
-        .unwrap()
-        .1
-        .ledger();
+    let ledger = account(&s.server, "p", 0);
     assert_eq!(ledger.dropped().collect::<Vec<_>>(), [("killed", 1)]);
-    drop(channels);
     s.done();
 }

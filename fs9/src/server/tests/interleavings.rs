@@ -249,20 +249,7 @@ fn a_killed_reader_another_reader_and_a_writer_in_any_order() {
         assert_eq!(got, ["has \"a\"", "has \"b\""]);
         s.settled();
         let server = s.server.lock().unwrap();
-        let channels = server.tree.channels();
-        let ledger = channels
-            .iter()
-            .find(|(name, ..)| name == "q")
-            .unwrap()
-            .2
-            .body
-            .channel()
-            .unwrap()
-            .lanes()
-            .next()
-            .unwrap()
-            .1
-            .ledger();
+        let ledger = account(&server, "q", 0);
         assert_eq!((ledger.received, ledger.redelivered), (2, u64::from(gave_back)));
     });
     drop(killed);

@@ -4,6 +4,7 @@
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use fs9_tiers::channel::Ledger;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use std::time::Instant;
@@ -209,9 +210,7 @@ impl Script {
 
     /// Figures of the lane that `end` writes (0 for a queue): sent, received, redelivered, slot, held.
     pub(super) fn ledger(&self, path: &str, lane: usize) -> [u64; 5] {
-        let channels = self.server.tree.channels();
-        let (.., node) = channels.into_iter().find(|(name, ..)| name == path).unwrap();
-        let ledger = node.body.channel().unwrap().lanes().nth(lane).unwrap().1.ledger();
+        let ledger = account(&self.server, path, lane);
         [ledger.sent, ledger.received, ledger.redelivered, ledger.slot, ledger.held]
     }
 
@@ -234,6 +233,13 @@ pub(super) const PRI: u32 = IN | OUT;
 pub(super) const IN: u32 = 0x1;
 pub(super) const OUT: u32 = 0x4;
 pub(super) const NOTHING: [&str; 0] = [];
+
+/// The account of the lane that an end of a channel writes (0 for a queue).
+pub(super) fn account(server: &Server, path: &str, lane: usize) -> Ledger {
+    let channels = server.tree.channels();
+    let (.., node) = channels.into_iter().find(|(name, ..)| name == path).unwrap();
+    node.body.channel().unwrap().lanes().nth(lane).unwrap().1.ledger()
+}
 
 /// Every account, also of a service and a topic as a whole.
 pub(super) fn balanced(server: &Server) {
