@@ -505,8 +505,11 @@ impl Tree {
         Ok(id)
     }
 
-    /// Makes a node that has no name, as part of another. It is there until [`Tree::forget`].
-    pub fn make_unlisted(&mut self, parent: NodeId, attr: Attr, channel: Channel) -> NodeId {
+    /// Makes a channel that has no name, as part of a node, for a descriptor that is being opened. It is there until
+    /// [`Tree::forget`].
+    pub fn make_unlisted(&mut self, parent: NodeId, attr: Attr, kind: Kind) -> NodeId {
+        let mut channel = Channel::new(kind);
+        channel.opens = 1;
         let id = self.next_unlisted;
         self.next_unlisted += 1;
         self.uncounted += 1;

@@ -3,10 +3,10 @@
 use rustix::io::Errno;
 
 use super::{Answered, Flags, Server};
-use crate::channel::{Channel, Kind};
+use crate::channel::Kind;
 use crate::message::Message;
 use crate::ticket::Effects;
-use crate::tree::{Attr, Body, NodeId};
+use crate::tree::{Attr, Node, NodeId};
 
 impl Server {
     /// A new reader of a topic. Returns the channel of its copies.
@@ -22,9 +22,7 @@ impl Server {
             return Err(Errno::INVAL);
         }
         let attr = Attr::new(0, node.attr.uid, node.attr.gid);
-        let mut copies = Channel::new(Kind::Copies);
-        copies.opens = 1;
-        let id = self.tree.make_unlisted(topic, attr, copies);
+        let id = self.tree.make_unlisted(topic, attr, Kind::Copies);
         if let Some(topic) = self.tree.topic_mut(topic) {
             topic.readers.insert(id);
         }
@@ -33,17 +31,17 @@ impl Server {
 
     /// Passes on what may have become possible at this channel: a topic has a message, or a reader of one has room.
     pub(super) fn pass_on(&mut self, node: NodeId, fx: &mut Effects) {
-        let Ok(channel) = self.tree.channel(node) else { return };
+        let Ok(Node { body, parent, .. }) = self.tree.node(node) else { return };
+        let (Some(channel), parent) = (body.channel(), *parent) else { return };
         match channel.kind() {
             Kind::Topic => self.publish(node, fx),
-            Kind::Copies if channel.view_of(None).0.is_writable() => self.has_room(node, fx),
+            Kind::Copies if channel.view_of(None).0.is_writable() => self.has_room(parent, node, fx),
             _ => {}
         }
     }
 
     /// This reader of a topic has room, or is no more.
-    fn has_room(&mut self, reader: NodeId, fx: &mut Effects) {
-        let Ok(topic) = self.tree.node(reader).map(|node| node.parent) else { return };
+    fn has_room(&mut self, topic: NodeId, reader: NodeId, fx: &mut Effects) {
         let Some(state) = self.tree.topic_mut(topic) else { return };
         if state.full.remove(&reader) && state.full.is_empty() {
             self.publish(topic, fx);
@@ -55,10 +53,7 @@ impl Server {
     pub(super) fn unsubscribe(&mut self, topic: NodeId, reader: NodeId, fx: &mut Effects) {
         let Some(state) = self.tree.topic_mut(topic) else { return };
         state.readers.remove(&reader);
-        if state.full.remove(&reader) && state.full.is_empty() {
-            self.publish(topic, fx);
-            self.wake_watchers(topic, fx);
-        }
+        self.has_room(topic, reader, fx);
         self.forget_if_unused(topic, fx);
     }
 
@@ -72,8 +67,8 @@ impl Server {
             let mut done = Vec::new();
             let Some(message) = state.channel.outgoing(None).pop(&mut done) else { break };
             // Nobody comes or goes while we copy.
-            let readers = std::mem::take(&mut state.readers);
-            let full = readers.iter().copied().filter(|reader| !self.copy(*reader, &message, fx)).collect();
+            let (latest, readers) = (state.latest, std::mem::take(&mut state.readers));
+            let full = readers.iter().copied().filter(|reader| !self.copy(*reader, &message, latest, fx)).collect();
             if let Some(state) = self.tree.topic_mut(topic) {
                 state.readers = readers;
                 state.full = full;
@@ -83,10 +78,7 @@ impl Server {
     }
 
     /// Gives a reader its copy. Whether there is room for the next.
-    fn copy(&mut self, reader: NodeId, message: &Message, fx: &mut Effects) -> bool {
-        let Ok(node) = self.tree.node(reader) else { return true };
-        let latest =
-            matches!(self.tree.node(node.parent).map(|topic| &topic.body), Ok(Body::Topic(topic)) if topic.latest);
+    fn copy(&mut self, reader: NodeId, message: &Message, latest: bool, fx: &mut Effects) -> bool {
         let Ok(channel) = self.tree.channel_mut(reader) else { return true };
         let lane = channel.outgoing(None);
         let mut done = Vec::new();

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::peer::{Held, Peer};
 use super::waiting::Wait;
 use super::{Answered, Caller, Data, Flags, Open, Server, ready};
-use crate::channel::{Channel, Handle, Kind};
+use crate::channel::{Handle, Kind};
 use crate::events::Event;
 use crate::service::{Acceptor, Asked, Client, Request, Service};
 use crate::spec::Program;
@@ -30,10 +30,8 @@ impl Server {
         }
         service.admit()?;
         let attr = Attr::new(0o600, caller.uid, caller.gid);
-        let mut connection = Channel::new(Kind::Connection);
-        connection.take(0)?;
-        connection.opens = 1;
-        let id = self.tree.make_unlisted(file.node, attr, connection);
+        let id = self.tree.make_unlisted(file.node, attr, Kind::Connection);
+        self.tree.channel_mut(id)?.take(0)?;
         let client = Client { pid: holder.pid(), uid: caller.uid, gid: caller.gid, node: None, key: None };
         self.tree.service_mut(file.node)?.connections.insert(id, client);
         Ok(id)
@@ -87,10 +85,15 @@ impl Server {
         let next = self.tree.service_mut(service).ok().and_then(|service| service.backlog.pop_front());
         let Some(connection) = next else { return false };
         self.bind(handle, service, connection, fx);
-        if let Ok(channel) = self.tree.channel_mut(connection) {
-            channel.opens -= 1; // of the backlog
-        }
+        self.leave_backlog(connection);
         true
+    }
+
+    /// A connection waits no more; that it did has counted as an open.
+    fn leave_backlog(&mut self, connection: NodeId) {
+        if let Ok(channel) = self.tree.channel_mut(connection) {
+            channel.opens -= 1;
+        }
     }
 
     /// Whom an end of `accept` is connected with; None before it has a client.
@@ -192,9 +195,7 @@ impl Server {
             service.leave(handle);
         } else if is_silent && let Some(place) = service.backlog.iter().position(|waiting| *waiting == connection) {
             service.backlog.remove(place);
-            if let Ok(channel) = self.tree.channel_mut(connection) {
-                channel.opens -= 1; // of the backlog
-            }
+            self.leave_backlog(connection);
         }
     }
 
@@ -208,9 +209,7 @@ impl Server {
             self.hang_up_channel(connection, reason, fx);
         }
         for connection in waiting {
-            if let Ok(channel) = self.tree.channel_mut(connection) {
-                channel.opens -= 1; // of the backlog
-            }
+            self.leave_backlog(connection);
             self.forget_if_unused(connection, fx);
         }
         for acceptor in line {
@@ -274,9 +273,7 @@ impl Server {
         state.starting -= 1;
         let Some(connection) = state.backlog.pop_front() else { return };
         self.hang_up_channel(connection, Reason::Exited(NOT_FOUND), fx);
-        if let Ok(channel) = self.tree.channel_mut(connection) {
-            channel.opens -= 1; // of the backlog
-        }
+        self.leave_backlog(connection);
         self.forget_if_unused(connection, fx);
     }
 

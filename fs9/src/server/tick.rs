@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::{Answered, Flags, Open, Server, ready};
-use crate::channel::{Channel, Handle, Kind};
+use crate::channel::{Handle, Kind};
 use crate::ticket::Effects;
 use crate::tree::{Attr, NodeId, TIMERS};
 
@@ -19,9 +19,7 @@ impl Server {
             return Err(Errno::ACCESS);
         }
         let Attr { uid, gid, .. } = self.tree.node(TIMERS)?.attr;
-        let mut ticks = Channel::new(Kind::Ticks);
-        ticks.opens = 1;
-        let node = self.tree.make_unlisted(TIMERS, Attr::new(0, uid, gid), ticks);
+        let node = self.tree.make_unlisted(TIMERS, Attr::new(0, uid, gid), Kind::Ticks);
         self.timers.begin(node, period, Instant::now());
         Ok(node)
     }
