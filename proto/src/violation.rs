@@ -1,0 +1,25 @@
+//! How the other side broke the protocol, so that there is nothing left to say to it: its connection is to be closed.
+
+/// Why a connection is to be closed. Mistakes that have an answer of their own (an unknown fid) are answered instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// More frames are acknowledged than were sent, or fewer than before.
+    #[error("it acknowledges {told} frames, and has {least} to {most}")]
+    Count {
+        /// What it says it has.
+        told: u64,
+        /// What it has said before.
+        least: u64,
+        /// What it was sent.
+        most: u64,
+    },
+    /// It takes frames and goes on sending, and acknowledges none; see [`session::Limits`](crate::session::Limits).
+    #[error("it has not acknowledged {frames} frames of {bytes} bytes in all")]
+    Unacknowledged {
+        /// Frames that are kept for it.
+        frames: usize,
+        /// Their bytes.
+        bytes: usize,
+    },
+}
