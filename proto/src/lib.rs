@@ -2,5 +2,17 @@
 //! in, bytes and what they mean come out. docs/protocol.md has the layouts.
 #![forbid(unsafe_code)]
 
+pub mod attr;
+pub mod entry;
+pub mod frame;
+pub mod message;
+pub mod phrase;
+pub mod qid;
 pub mod session;
+pub mod stat;
 pub mod violation;
+mod wire;
+
+pub use message::{Dialect, Fid, NO_FID, NO_TAG, Reply, Request, Tag};
+pub use qid::Qid;
+pub use wire::{Fault, ParseError};

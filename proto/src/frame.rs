@@ -1,0 +1,158 @@
+//! Bytes in, whole frames out.
+//!
+//! A frame is `size[4]` and what follows, `size` bytes in all. The size is checked against a limit before anything is made
+//! ready for it. A long frame is read into the place it stays in; short ones are not moved but for the beginning of one that
+//! no longer fits behind the others.
+
+/// The smallest frame: `size[4] number[1] tag[2]`.
+pub const MIN_FRAME: u32 = 7;
+/// The largest frame from somebody who has no session and has not attached yet.
+pub const FIRST_LIMIT: u32 = 64 << 10;
+
+/// Bytes of a buffer at rest, and the least room that is offered for what comes next.
+const RESTING: usize = 4 << 10;
+/// Most bytes that are read at once while the length of the next frame is not known.
+const AHEAD: usize = 64 << 10;
+/// After so many frames in a row that were in no need of a large buffer it is given back.
+const PATIENCE: u8 = 16;
+
+/// A size that no frame has. The stream cannot be read any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Less than [`MIN_FRAME`].
+    #[error("a frame of {0} bytes is too short to be a message")]
+    Short(u32),
+    /// More than the limit.
+    #[error("a frame of {size} bytes is over the limit of {limit}")]
+    Long {
+        /// What the frame says of itself.
+        size: u32,
+        /// What is allowed.
+        limit: u32,
+    },
+}
+
+/// A receive buffer.
+///
+/// ```
+/// use fs9_proto::frame::Frames;
+///
+/// let mut frames = Frames::default();
+/// frames.push(&[7, 0, 0, 0, 217, 1, 0, 7, 0]);
+/// assert_eq!(frames.pull(), Ok(Some(&[7, 0, 0, 0, 217, 1, 0][..])));
+/// assert_eq!(frames.pull(), Ok(None));
+/// ```
+#[derive(Debug)]
+pub struct Frames {
+    limit: u32,
+    buffer: Vec<u8>,
+    /// Where the bytes begin that have not been pulled, and where they end.
+    start: usize,
+    end: usize,
+    /// Frames in a row for which a resting buffer would have done.
+    small: u8,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self::new(FIRST_LIMIT)
+    }
+}
+
+impl Frames {
+    /// With frames of at most `limit` bytes.
+    pub const fn new(limit: u32) -> Self {
+        Self { limit, buffer: Vec::new(), start: 0, end: 0, small: 0 }
+    }
+
+    /// Frames that were not pulled yet may have at most `limit` bytes.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.limit = limit;
+    }
+
+    /// Where the next bytes are to be read to: at least one when [`pull`](Self::pull) has returned `Ok(None)`.
+    pub fn space(&mut self) -> &mut [u8] {
+        let frame = self.size().ok().flatten().unwrap_or(0);
+        let room = self.make_room(frame.max(self.pending() + 1));
+        let most = if frame > AHEAD { frame - self.pending() } else { AHEAD };
+        let end = room.min(self.end + most);
+        &mut self.buffer[self.end..end]
+    }
+
+    /// So many bytes were read to [`space`](Self::space).
+    pub fn filled(&mut self, bytes: usize) {
+        self.end = self.buffer.len().min(self.end + bytes);
+    }
+
+    /// Appends bytes that are somewhere already.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.make_room(self.pending() + bytes.len());
+        self.buffer[self.end..][..bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
+    }
+
+    /// The next whole frame, `size[4]` included; `None` when more bytes must come first. After an error nothing else comes.
+    pub fn pull(&mut self) -> Result<Option<&[u8]>, FrameError> {
+        let Some(size) = self.size()?.filter(|size| *size <= self.pending()) else { return Ok(None) };
+        self.small = if size > RESTING { 0 } else { self.small.saturating_add(1) };
+        let frame = self.start..self.start + size;
+        self.start = frame.end;
+        Ok(Some(&self.buffer[frame]))
+    }
+
+    /// Bytes that were not pulled yet.
+    pub fn pending(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Bytes of memory that it has.
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Gives back what it does not need: for a connection that has been silent for a while.
+    pub fn trim(&mut self) {
+        let pending = &self.buffer[self.start..self.end];
+        if self.buffer.len() > pending.len().max(RESTING) {
+            self.replace(self.pending());
+        }
+    }
+
+    /// What the next frame says of itself, once it does.
+    fn size(&self) -> Result<Option<usize>, FrameError> {
+        let Some(size) = self.buffer[self.start..self.end].first_chunk() else { return Ok(None) };
+        match u32::from_le_bytes(*size) {
+            size if size < MIN_FRAME => Err(FrameError::Short(size)),
+            size if size > self.limit => Err(FrameError::Long { size, limit: self.limit }),
+            size => Ok(Some(size as usize)),
+        }
+    }
+
+    /// Sees to it that so many bytes fit from `start` on, and says where the buffer ends.
+    fn make_room(&mut self, bytes: usize) -> usize {
+        if self.pending() == 0 {
+            self.start = 0;
+            self.end = 0;
+            if self.small >= PATIENCE && self.buffer.len() > RESTING {
+                self.buffer = Vec::new();
+            }
+        }
+        if bytes > self.buffer.len() {
+            self.replace(bytes);
+        } else if self.start + bytes > self.buffer.len() {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        self.buffer.len()
+    }
+
+    /// Moves what is pending to a new buffer for so many bytes.
+    fn replace(&mut self, bytes: usize) {
+        let mut buffer = vec![0; bytes.max(RESTING)];
+        buffer[..self.pending()].copy_from_slice(&self.buffer[self.start..self.end]);
+        self.end -= self.start;
+        self.start = 0;
+        self.buffer = buffer;
+    }
+}
