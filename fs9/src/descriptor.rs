@@ -37,6 +37,7 @@ pub fn caller() -> Caller {
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
         tid: std::process::id(),
+        session: 0,
     }
 }
 

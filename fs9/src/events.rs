@@ -31,6 +31,9 @@ pub struct Event<'a> {
     /// Its user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// The node it is on, if that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<&'a str>,
     /// The number of its connection, see `status`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<u64>,

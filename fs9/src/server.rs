@@ -13,6 +13,7 @@ mod publish;
 mod read;
 mod report;
 mod service;
+mod session;
 #[cfg(test)]
 mod tests;
 mod tick;
@@ -40,6 +41,7 @@ use crate::tree::{Attr, Entry, File, Part, ROOT, Stat, Tree};
 use crate::view::View;
 use listen::{EventReader, EventWaiter};
 use peer::Peer;
+pub use session::{Origin, Session};
 use waiting::Parked;
 
 /// Who asks.
@@ -49,8 +51,10 @@ pub struct Caller {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Thread; 0 where it cannot be seen.
+    /// Thread; 0 where it cannot be seen. Of another machine, the process as it is numbered there.
     pub tid: u32,
+    /// The session that asks for it, see [`Server::admit`]; 0 for this machine.
+    pub session: u32,
 }
 
 /// How a file is opened, or a descriptor read and written: the O_* flags that matter here.
@@ -134,6 +138,9 @@ pub struct Server {
     event_readers: Vec<Handle>,
     event_waiters: VecDeque<EventWaiter>,
     timers: Timers,
+    sessions: Slab<Arc<Session>>,
+    /// Where clients from elsewhere find it, for people.
+    listening: Vec<String>,
     host: Arc<dyn Host>,
     store: Arc<Store>,
     limits: Limits,
@@ -160,6 +167,8 @@ impl Server {
             event_readers: Vec::new(),
             event_waiters: VecDeque::new(),
             timers: Timers::default(),
+            sessions: Slab::new(),
+            listening: Vec::new(),
             host,
             store,
             limits,

@@ -46,7 +46,7 @@ pub struct Service {
 
 /// Who opened a connection: what `--hello` tells the server. It is known where it came from (`node`) and which key proved
 /// it only of one that came from elsewhere.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Client {
     /// The process; 0 where it cannot be seen.
     pub pid: u32,
@@ -55,7 +55,7 @@ pub struct Client {
     /// Its group.
     pub gid: u32,
     /// The node it is on, if that is another one.
-    pub node: Option<&'static str>,
+    pub node: Option<String>,
     /// The key that it proved.
     pub key: Option<&'static str>,
 }

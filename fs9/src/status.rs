@@ -24,8 +24,28 @@ pub struct Status {
     pub limits: LimitsStatus,
     /// What there is of it now.
     pub counts: CountsStatus,
+    /// Where it listens for clients from elsewhere.
+    pub listen: Vec<String>,
+    /// Those that are there.
+    pub sessions: Vec<SessionStatus>,
     /// Every channel, in the order of the names.
     pub channels: Vec<ChannelStatus>,
+}
+
+/// A client from elsewhere.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionStatus {
+    /// The node it asks from.
+    pub node: String,
+    /// Its process; 0 where it cannot be seen from here.
+    pub pid: u32,
+    /// As which user it came.
+    pub uid: u32,
+    /// Seconds since 1970.
+    pub since: f64,
+    /// Descriptors of channels that it has.
+    pub opens: usize,
 }
 
 /// The server's process.
@@ -161,6 +181,8 @@ pub struct HolderStatus {
     pub pid: u32,
     /// Its user.
     pub uid: u32,
+    /// The node it is on, if that is another one.
+    pub node: Option<String>,
     /// r, w or rw.
     pub access: Word,
     /// line or whole.
@@ -182,7 +204,7 @@ pub struct HolderStatus {
 impl Status {
     /// All of it for people: a line for the mount, then one a channel and one a holder.
     pub fn text(&self) -> String {
-        let Status { server, limits, counts, channels } = self;
+        let Status { server, limits, counts, listen, sessions, channels } = self;
         let mut text = format!(
             "fs9 {}  pid {}  up {}  channels {} of {}  open {} of {}  waiting {}  bytes {} of {}  limit {}\n",
             server.version,
@@ -197,8 +219,20 @@ impl Status {
             limits.bytes,
             limits.message,
         );
+        // Writing to a String cannot fail.
+        for address in listen {
+            let _ = writeln!(text, "listens on {address}");
+        }
+        sessions.iter().for_each(|session| session.describe(&mut text));
         channels.iter().for_each(|channel| channel.describe(&mut text));
         text
+    }
+}
+
+impl SessionStatus {
+    fn describe(&self, text: &mut String) {
+        let SessionStatus { node, uid, opens, .. } = self;
+        let _ = writeln!(text, "session of {node} uid {uid}  there for {}  open {opens}", age(self.since));
     }
 }
 
@@ -262,7 +296,9 @@ impl HolderStatus {
         let HolderStatus { pid, uid, access, .. } = self;
         let connection = self.connection.map(|number| format!("  connection {number}")).unwrap_or_default();
         let age_of = age(self.since);
-        let _ = write!(text, "  {channel}{end}{view}  pid {pid} uid {uid}  {access}{connection}  open for {age_of}");
+        let node = self.node.as_ref().map(|node| format!(" of {node}")).unwrap_or_default();
+        let _ =
+            write!(text, "  {channel}{end}{view}  pid {pid}{node} uid {uid}  {access}{connection}  open for {age_of}");
         if let (Some(wait), Some(since)) = (&self.waiting, self.waiting_since) {
             let _ = write!(text, "  waits to {wait} for {}", age(since));
         }

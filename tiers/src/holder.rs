@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Resource, WaitId, WaitIdOptions, getrlimi
 use crate::error::Reason;
 use crate::sys::pidfd;
 use crate::sys::pidfd::exit_status;
+use crate::sys::socket;
 
 /// A process, held by a pidfd so that it can be told from a later one with the same number.
 #[derive(Debug)]
@@ -54,6 +55,19 @@ impl Holder {
             return Err(Errno::BADF.into());
         }
         Holder::holding(pidfd::process(&pidfd)?, pidfd)
+    }
+
+    /// Takes hold of the process that made the connection at the other end of this Unix socket, see [`Holder::from_pidfd`].
+    ///
+    /// # Errors
+    /// ENOTSUP and ENOPROTOOPT where there is no such process, ESRCH where it has been reaped, EMFILE.
+    pub fn of_socket(socket: impl AsFd) -> io::Result<Holder> {
+        Holder::from_pidfd(socket::peer_pidfd(socket)?)
+    }
+
+    /// A process of another machine: nothing is known of it but the number it has there, and it can only close.
+    pub fn elsewhere(pid: u32) -> Holder {
+        Holder { pid, pidfd: None }
     }
 
     /// Takes hold of this process.
@@ -281,5 +295,19 @@ mod tests {
     fn an_unseen_process_can_only_close() {
         let holder = Holder::of(0).expect("0 is no error");
         assert_eq!((holder.pid(), holder.ending()), (0, Reason::Closed));
+    }
+
+    #[test]
+    fn a_process_elsewhere_is_a_number() {
+        let holder = Holder::elsewhere(std::process::id());
+        assert_eq!((holder.pid(), holder.ending()), (std::process::id(), Reason::Closed));
+        assert!(!holder.is_current() && !holder.has_ended() && holder.pidfd().is_none());
+    }
+
+    #[test]
+    fn a_socket_knows_who_made_its_connection() {
+        let (socket, _other) = UnixStream::pair().expect("a pair");
+        assert_eq!(Holder::of_socket(&socket).expect("a process").pid(), std::process::id());
+        Holder::of_socket(std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).expect_err("no process");
     }
 }

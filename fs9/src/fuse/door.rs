@@ -380,7 +380,7 @@ fn time_of(time: SetTime) -> SystemTime {
 }
 
 fn caller_of(header: &Header) -> Caller {
-    Caller { uid: header.uid, gid: header.gid, tid: header.pid }
+    Caller { uid: header.uid, gid: header.gid, tid: header.pid, session: 0 }
 }
 
 /// The O_* flags of open(2) on Linux (asm-generic/fcntl.h).

@@ -8,7 +8,7 @@ use fs9_tiers::error::Reason;
 use fs9_tiers::holder::Holder;
 use rustix::io::Errno;
 
-use super::{Answered, Caller, Flags, Open, Opened, Server};
+use super::{Answered, Caller, Flags, Open, Opened, Server, Session};
 use crate::channel::{Done, Handle, Kind};
 use crate::events::Event;
 use crate::message::Message;
@@ -32,6 +32,8 @@ pub(super) struct Peer {
     pub view: View,
     pub holder: Arc<Holder>,
     pub uid: u32,
+    /// Whence the holder asks, if not from this machine.
+    pub session: Option<Arc<Session>>,
     pub since: SystemTime,
     /// Requests that wait in line for it.
     pub parked: usize,
@@ -76,6 +78,7 @@ impl Peer {
             view,
             holder,
             uid,
+            session: None,
             since: SystemTime::now(),
             parked: 0,
             held: None,
@@ -85,6 +88,11 @@ impl Peer {
             interrupted: false,
             closed: false,
         }
+    }
+
+    /// The node of its holder, if that is another one.
+    pub fn node_name(&self) -> Option<&str> {
+        self.session.as_ref().and_then(|session| session.node_of(&self.holder))
     }
 
     /// Whether it holds a message.
@@ -155,7 +163,11 @@ impl Server {
         caller: Caller,
         fx: &mut Effects,
     ) -> Answered<Opened> {
-        let holder = self.holder(caller.tid)?;
+        let session = self.session(caller)?;
+        let holder = match &session {
+            Some(session) => session.holder_of(caller.tid),
+            None => self.holder(caller.tid)?,
+        };
         let node = match self.take_place(file, flags, &holder, caller) {
             Ok(node) => node,
             Err(errno) => {
@@ -164,7 +176,8 @@ impl Server {
             }
         };
         let event = Event { event: "opened", pid: Some(holder.pid()), uid: Some(caller.uid), ..Event::default() };
-        let mut peer = Peer::new(file, node, view, flags, holder, caller.uid);
+        let mut peer = Peer::new(file, node, view, flags, holder.clone(), caller.uid);
+        peer.session.clone_from(&session);
         peer.bound = self.tree.channel(node).is_ok();
         let access = peer.access();
         // The kernel tells of a close only where asked to. It takes the inode's lock for it, which a blocked write of
@@ -172,7 +185,8 @@ impl Server {
         // message without having anything else to lose.
         let flush = flags.read && !flags.write;
         let handle = self.open.insert(Open::Peer(Box::new(peer)));
-        self.report(Event { access: Some(access), ..event }, file, fx);
+        let from = session.as_ref().and_then(|session| session.node_of(&holder));
+        self.report(Event { access: Some(access), node: from, ..event }, file, fx);
         if file.part == Part::A && node != file.node {
             self.offer(file.node, node, fx);
         }
@@ -263,7 +277,8 @@ impl Server {
         self.finish(node, done, fx);
         let event = if reason.is_loss() { "lost" } else { "closed" };
         let (pid, uid) = (Some(peer.holder.pid()), Some(peer.uid));
-        self.report(Event { event, pid, uid, reason: Some(reason.to_string()), ..Event::default() }, peer.file, fx);
+        let event = Event { event, pid, uid, reason: Some(reason.to_string()), ..Event::default() };
+        self.report(Event { node: peer.node_name(), ..event }, peer.file, fx);
         self.release_holder(peer.holder);
         if node != peer.file.node || !peer.bound {
             self.leave_service(handle, peer.file, node);

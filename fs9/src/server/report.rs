@@ -1,18 +1,19 @@
 //! Filling in `status`: what there is, as of now.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use fs9_tiers::channel::Ledger;
 
 use super::peer::Peer;
 use super::waiting::Parked;
-use super::{Answered, Caller, Open, Server};
+use super::{Answered, Caller, Open, Server, Session};
 use crate::channel::{Channel, Handle, Kind, MountLane};
 use crate::events::seconds;
 use crate::service::Service;
 use crate::status::{
     COPIES, ChannelStatus, CountsStatus, EndStatus, HolderStatus, LaneStatus, LeftStatus, LimitsStatus, ServerStatus,
-    Status,
+    SessionStatus, Status,
 };
 use crate::timer;
 use crate::tree::{Attr, Body, File, Node, NodeId, Tree};
@@ -48,7 +49,8 @@ impl Server {
         if self.is_owner(caller) {
             channels.extend(self.timer_statuses(&holders));
         }
-        Status { server, limits, counts, channels }
+        let sessions = if self.is_owner(caller) { self.session_statuses() } else { Vec::new() };
+        Status { server, limits, counts, listen: self.listening.clone(), sessions, channels }
     }
 
     /// `status` of one channel. Somebody else than its owner is told of nobody else who has it open, nor what serves it.
@@ -68,6 +70,23 @@ impl Server {
     pub(super) fn status_json(&self, caller: Caller) -> String {
         // Structs of strings and numbers always have a JSON form.
         serde_json::to_string(&self.status(caller)).unwrap_or_default() + "\n"
+    }
+
+    fn session_statuses(&self) -> Vec<SessionStatus> {
+        let peers = self.open.iter().filter_map(|(_, open)| match open {
+            Open::Peer(peer) => peer.session.as_ref(),
+            _ => None,
+        });
+        let mut opens: HashMap<*const Session, usize> = HashMap::new();
+        peers.for_each(|session| *opens.entry(Arc::as_ptr(session)).or_default() += 1);
+        let status = |session: &Arc<Session>| SessionStatus {
+            node: session.node.clone(),
+            pid: session.pid(),
+            uid: session.uid,
+            since: seconds(session.since),
+            opens: opens.get(&Arc::as_ptr(session)).copied().unwrap_or_default(),
+        };
+        self.sessions.iter().map(|(_, session)| status(session)).collect()
     }
 
     fn holders_by_node(&self) -> Holders {
@@ -91,6 +110,7 @@ impl Server {
             connection: own.filter(|own| own.kind() == Kind::Connection).map(|_| Tree::number(peer.node)),
             pid: peer.holder.pid(),
             uid: peer.uid,
+            node: peer.node_name().map(str::to_owned),
             access: peer.access().into(),
             view: peer.view.word().map(Into::into),
             since: seconds(peer.since),

@@ -32,7 +32,8 @@ impl Server {
         let attr = Attr::new(0o600, caller.uid, caller.gid);
         let id = self.tree.make_unlisted(file.node, attr, Kind::Connection);
         self.tree.channel_mut(id)?.take(0)?;
-        let client = Client { pid: holder.pid(), uid: caller.uid, gid: caller.gid, node: None, key: None };
+        let node = self.session(caller)?.and_then(|session| session.node_of(holder).map(str::to_owned));
+        let client = Client { pid: holder.pid(), uid: caller.uid, gid: caller.gid, node, key: None };
         self.tree.service_mut(file.node)?.connections.insert(id, client);
         Ok(id)
     }
@@ -63,12 +64,13 @@ impl Server {
     /// The end of `accept` has a client from now on.
     fn bind(&mut self, handle: Handle, service: NodeId, connection: NodeId, fx: &mut Effects) {
         let Ok(state) = self.tree.service_mut(service) else { return };
-        let client = state.connections.get(&connection).copied().filter(|_| state.spec.hello);
+        let client = state.connections.get(&connection).filter(|_| state.spec.hello);
         let hello = client.and_then(|client| self.store.text(client.hello()));
         let Ok(peer) = self.peer(handle) else { return };
         (peer.node, peer.bound) = (connection, true);
         peer.held = hello.map(|text| Held { delivery: None, text, seen: 0 });
         let (polled, pid, uid, file) = (peer.watch.is_some(), peer.holder.pid(), peer.uid, peer.file);
+        let node = peer.node_name().map(str::to_owned);
         if let Ok(channel) = self.tree.channel_mut(connection) {
             // Nobody but an end of `accept` takes this end, and each takes another connection.
             let _ = channel.take(1);
@@ -76,7 +78,8 @@ impl Server {
             channel.watchers.extend(polled.then_some(handle));
         }
         let event = Event { event: "accepted", pid: Some(pid), uid: Some(uid), ..Event::default() };
-        self.report(Event { connection: Some(Tree::number(connection)), ..event }, file, fx);
+        let event = Event { connection: Some(Tree::number(connection)), ..event };
+        self.report(Event { node: node.as_deref(), ..event }, file, fx);
     }
 
     /// Takes the connection that has waited longest. False when there is none.
@@ -100,7 +103,7 @@ impl Server {
     pub fn client(&mut self, handle: Handle) -> Option<Client> {
         let peer = self.peer(handle).ok().filter(|peer| peer.bound)?;
         let (service, connection) = (peer.file.node, peer.node);
-        self.tree.service_mut(service).ok()?.connections.get(&connection).copied()
+        self.tree.service_mut(service).ok()?.connections.get(&connection).cloned()
     }
 
     /// Whether the service of an end that has no client is there no more.

@@ -13,6 +13,7 @@ mod queue;
 mod random;
 mod script;
 mod service;
+mod session;
 mod stop;
 mod timer;
 mod topic;

@@ -32,6 +32,7 @@ use crate::receiver::Rx;
 use crate::sender::Tx;
 use crate::slot::{Desk, End, Mark, Ring, Role, Scope, Stop, Turn};
 use crate::sync;
+use crate::sys::socket::peer_credentials;
 use crate::watch::{Watched, Watcher, watcher};
 
 /// Which of the two ends. The first sends through the first slot and receives from the second.
@@ -67,6 +68,17 @@ pub struct Credentials {
     pub uid: u32,
     /// Its effective group.
     pub gid: u32,
+}
+
+impl Credentials {
+    /// Who made the other end of this connected Unix socket.
+    ///
+    /// # Errors
+    /// Those of getsockopt(2).
+    pub fn of(socket: impl AsFd) -> io::Result<Credentials> {
+        let (pid, uid, gid) = peer_credentials(socket)?;
+        Ok(Credentials { pid, uid, gid })
+    }
 }
 
 pub(crate) struct Link {

@@ -20,7 +20,7 @@ use crate::holder::Holder;
 use crate::message::Message;
 use crate::peer::Peer;
 use crate::slot::Deadline;
-use crate::sys::socket::{peer_credentials, peer_pidfd};
+use crate::sys::socket::peer_pidfd;
 
 /// Connections that wait to be accepted; more wait in connect(2).
 const BACKLOG: i32 = 128;
@@ -123,7 +123,7 @@ impl Listener {
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
                 Err(error) => return Err(error.into()),
             };
-            let who = credentials(&socket)?;
+            let who = Credentials::of(&socket)?;
             if !self.allow.contains(&who.uid) {
                 drop(socket);
                 // Those who may not come in, however many, keep us no longer than the deadline.
@@ -219,7 +219,7 @@ fn connect_by<Out: Message, In: Message>(name: &str, allow: &[u32], deadline: De
         error => error.into(),
     })?;
     ioctl_fionbio(&socket, true)?;
-    let who = credentials(&socket)?;
+    let who = Credentials::of(&socket)?;
     if !allow.contains(&who.uid) {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
@@ -237,10 +237,4 @@ fn address(name: &str) -> io::Result<SocketAddrUnix> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("a name has 1 to {LONGEST} bytes")));
     }
     Ok(SocketAddrUnix::new_abstract_name(format!("fs9/{name}").as_bytes())?)
-}
-
-/// Who is at the other end of a connected socket.
-fn credentials(socket: &OwnedFd) -> io::Result<Credentials> {
-    let (pid, uid, gid) = peer_credentials(socket)?;
-    Ok(Credentials { pid, uid, gid })
 }

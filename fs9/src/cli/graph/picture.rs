@@ -44,8 +44,9 @@ pub struct Arrow {
     pub waits: bool,
 }
 
-/// A process as its descriptors know it. Those whose process cannot be seen are told apart by their user alone.
-type Holder = (u32, u32);
+/// A process as its descriptors know it: its number, its user, its node if that is another one. Those whose process cannot be
+/// seen are told apart by the rest alone.
+type Holder<'a> = (u32, u32, Option<&'a str>);
 
 /// What descriptors of one process have in common that are drawn as one arrow: the end, whether it is connected, what they
 /// may do, what they wait for.
@@ -95,12 +96,12 @@ impl Picture {
     }
 }
 
-fn groups(channel: &ChannelStatus) -> BTreeMap<(Holder, Alike<'_>), Vec<&HolderStatus>> {
+fn groups(channel: &ChannelStatus) -> BTreeMap<(Holder<'_>, Alike<'_>), Vec<&HolderStatus>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for holder in &channel.holders {
         let waits = holder.waiting.as_deref().map(Wait::To).or(holder.awaited.then_some(Wait::OfWriters));
         let alike = (holder.end.as_deref(), holder.connection.is_some(), &*holder.access, waits);
-        groups.entry(((holder.pid, holder.uid), alike)).or_default().push(holder);
+        groups.entry(((holder.pid, holder.uid, holder.node.as_deref()), alike)).or_default().push(holder);
     }
     groups
 }
@@ -118,9 +119,11 @@ fn of_channel(channel: &ChannelStatus) -> Node {
     Node { shape: Shape::Channel, id: format!("channel {name}"), name, facts }
 }
 
-fn of_process((pid, uid): Holder, command: fn(u32) -> Option<String>) -> Node {
+fn of_process((pid, uid, node): Holder<'_>, command: fn(u32) -> Option<String>) -> Node {
+    let of = node.map(|node| format!(" of {}", shown(node.as_ref()))).unwrap_or_default();
     let (id, pid, name) = match pid {
-        0 => (format!("unseen uid {uid}"), "pid unknown".into(), None),
+        0 => (format!("unseen{of} uid {uid}"), format!("pid unknown{of}"), None),
+        _ if node.is_some() => (format!("process {pid}{of} uid {uid}"), format!("pid {pid}{of}"), None),
         _ => (format!("process {pid} uid {uid}"), format!("pid {pid}"), command(pid)),
     };
     Node { shape: Shape::Process, id, name: name.unwrap_or_else(|| "?".into()), facts: format!("{pid} uid {uid}") }

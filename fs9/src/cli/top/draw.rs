@@ -171,7 +171,10 @@ fn cells(holder: &HolderStatus, now: f64, command: fn(u32) -> Option<String>) ->
         age(holder.since),
         or_unknown(waits),
         or_unknown(note(holder)),
-        or_unknown(command(holder.pid)),
+        or_unknown(match &holder.node {
+            Some(node) => Some(format!("(of {node})")),
+            None => command(holder.pid),
+        }),
     ]
 }
 

@@ -148,7 +148,7 @@ pub fn since_then(since: f64, now: f64) -> Duration {
 /// Where the other end of a channel lives, as far as one can tell: with a child of the server, in the server itself, or with
 /// whoever opens it on this machine.
 fn tier(channel: &ChannelStatus, server: u32) -> &'static str {
-    let by_server = |holder: &HolderStatus| holder.pid == server && server != 0;
+    let by_server = |holder: &HolderStatus| holder.pid == server && server != 0 && holder.node.is_none();
     match &*channel.kind {
         "program" => "program",
         "timer" => "server",

@@ -1,0 +1,120 @@
+//! Who asks from elsewhere: clients of a door through which others than processes of this machine come.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fs9_tiers::error::Reason;
+use fs9_tiers::holder::Holder;
+use rustix::io::Errno;
+use slab::Slab;
+
+use super::{Answered, Caller, Server};
+use crate::events::Event;
+use crate::ticket::Effects;
+use crate::tree::{File, ROOT};
+
+/// Where a client comes from, and as whom.
+#[derive(Debug)]
+pub struct Origin {
+    /// The node, as people are told of it.
+    pub node: String,
+    /// Its user.
+    pub uid: u32,
+    /// The process that has made the connection, where it is of this machine. It counts as the holder of what is opened
+    /// without another's number.
+    pub process: Option<Holder>,
+}
+
+/// A client that has been let in.
+#[derive(Debug)]
+pub struct Session {
+    /// The node it asks from, as people are told of it.
+    pub node: String,
+    /// As which user it came.
+    pub uid: u32,
+    /// Since when it is there.
+    pub since: SystemTime,
+    process: Option<Arc<Holder>>,
+}
+
+impl Session {
+    /// Its process on this machine; 0 where that cannot be seen.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, |process| process.pid())
+    }
+
+    /// Why its descriptors were left, where the connection has ended without a word.
+    pub fn ending(&self) -> Reason {
+        self.process.as_ref().map_or(Reason::Lost, |process| process.ending())
+    }
+
+    /// The node that `holder` is on, if that is another one.
+    pub(super) fn node_of(&self, holder: &Holder) -> Option<&str> {
+        let is_here = self.process.as_ref().is_some_and(|process| std::ptr::eq(&**process, holder));
+        (!is_here).then_some(&*self.node)
+    }
+
+    /// The holder of what process `pid` of the node opens; 0 is whoever made the connection.
+    pub(super) fn holder_of(&self, pid: u32) -> Arc<Holder> {
+        match &self.process {
+            Some(process) if pid == 0 => process.clone(),
+            _ => Arc::new(Holder::elsewhere(pid)),
+        }
+    }
+}
+
+impl Server {
+    /// Clients from elsewhere find it here.
+    pub fn listen_at(&mut self, addresses: Vec<String>) {
+        self.listening = addresses;
+    }
+
+    /// Lets a client in. What it opens is known as its own by the number that this returns ([`Caller::session`]).
+    ///
+    /// # Errors
+    /// ESHUTDOWN.
+    pub fn admit(&mut self, origin: Origin, fx: &mut Effects) -> Answered<(u32, Arc<Session>)> {
+        if self.stopping {
+            return Err(Errno::SHUTDOWN);
+        }
+        let Origin { node, uid, process } = origin;
+        let session = Session { node, uid, since: SystemTime::now(), process: process.map(Arc::new) };
+        let session = Arc::new(session);
+        self.tell_of(&session, "connected", None, fx);
+        let number = self.sessions.insert(session.clone());
+        // As many descriptors as there can be in a process have numbers far below this.
+        Ok((u32::try_from(number + 1).map_err(|_| Errno::NFILE)?, session))
+    }
+
+    /// The client of that number is gone, and everything it had open was left.
+    pub fn dismiss_session(&mut self, number: u32, reason: String, fx: &mut Effects) {
+        let Some(session) = self.sessions.try_remove((number as usize).wrapping_sub(1)) else { return };
+        self.tell_of(&session, "disconnected", Some(reason), fx);
+        if self.sessions.is_empty() {
+            self.sessions = Slab::new(); // memory that many took is given back
+        }
+    }
+
+    /// Somebody was not let in.
+    pub fn turn_off(&mut self, node: &str, reason: String, fx: &mut Effects) {
+        let event = Event { event: "refused", node: Some(node), reason: Some(reason), ..Event::default() };
+        self.report(event, File::of(ROOT), fx);
+    }
+
+    fn tell_of(&mut self, session: &Session, event: &'static str, reason: Option<String>, fx: &mut Effects) {
+        let (pid, uid) = (Some(session.pid()), Some(session.uid));
+        let event = Event { event, node: Some(&session.node), pid, uid, reason, ..Event::default() };
+        self.report(event, File::of(ROOT), fx);
+    }
+
+    /// The session that a caller asks in; None for one of this machine.
+    ///
+    /// # Errors
+    /// ESHUTDOWN when it is over.
+    pub(super) fn session(&self, caller: Caller) -> Answered<Option<Arc<Session>>> {
+        match caller.session.checked_sub(1) {
+            None => Ok(None),
+            Some(number) => self.sessions.get(number as usize).cloned().map(Some).ok_or(Errno::SHUTDOWN),
+        }
+    }
+}
