@@ -105,6 +105,7 @@ mod message;
 mod mount;
 mod mountpoint;
 mod name;
+mod net;
 mod program;
 mod serve;
 mod served;

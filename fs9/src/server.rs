@@ -4,6 +4,7 @@
 //! A verb never waits. One that must wait leaves its ticket in line at a lane, to be answered when somebody comes, is
 //! interrupted, or leaves. What is to be said goes into [`Effects`] and is said after the caller's lock is released.
 
+pub mod access;
 mod listen;
 mod names;
 mod obey;

@@ -2,6 +2,7 @@
 //! that says nothing is in line.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
+mod access;
 mod events;
 mod give_back;
 mod holders;

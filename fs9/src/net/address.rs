@@ -1,0 +1,186 @@
+//! Where another machine is found, as people write it: `unix:/path`, `tcp://host:port`.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The port of 9P, which is meant where none is given.
+pub const PORT: u16 = 5640;
+
+/// The longest path that fits into the address of a socket (`sun_path` in unix(7), with its end).
+const LONGEST: usize = 107;
+
+/// An address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A Unix socket, by its absolute path.
+    Unix(PathBuf),
+    /// A host, by name or number, and a port.
+    Tcp {
+        /// An IPv6 number is without its brackets.
+        host: String,
+        /// 0 is any, to listen on.
+        port: u16,
+    },
+}
+
+/// Why something is no address, or none that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// Of a kind that there is not.
+    #[error("{0:?} is no address: write unix:/path, or tcp://host:port")]
+    Unknown(String),
+    /// It would need a key to prove.
+    #[error(
+        "{0:?} cannot be used: fs9 speaks through unix:/path and tcp://host:port; a tunnel can lead there (ssh -L)"
+    )]
+    Foreign(String),
+    /// A path that no socket can have.
+    #[error("{0:?} cannot be the path of a socket: it begins with / and has 107 bytes at most")]
+    Path(PathBuf),
+    /// No host or port.
+    #[error("{0:?} is no host and port: write tcp://host:port, tcp://[::1]:port, or leave the port out ({PORT})")]
+    Host(String),
+    /// It can be heard by others.
+    #[error(
+        "{0} is not of this machine, and what is said there can be read and changed on the way: use tcp://127.0.0.1 or \
+         unix:/path, and a tunnel (ssh -L), or --insecure"
+    )]
+    Insecure(Address),
+    /// It is nowhere.
+    #[error("cannot find {address}: {error}")]
+    Nowhere {
+        /// What was looked for.
+        address: Address,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+impl Address {
+    /// The numbers of a host; empty for a Unix socket. This may wait for a name service.
+    ///
+    /// # Errors
+    /// [`AddressError::Nowhere`]; unless `insecure`, [`AddressError::Insecure`] where one is not of this machine.
+    pub fn resolve(&self, insecure: bool) -> Result<Vec<SocketAddr>, AddressError> {
+        let Address::Tcp { host, port } = self else { return Ok(Vec::new()) };
+        let nowhere = |error| AddressError::Nowhere { address: self.clone(), error };
+        let found: Vec<SocketAddr> = (&**host, *port).to_socket_addrs().map_err(nowhere)?.collect();
+        match &*found {
+            [] => Err(nowhere(io::ErrorKind::NotFound.into())),
+            all if insecure || all.iter().all(|address| address.ip().to_canonical().is_loopback()) => Ok(found),
+            _ => Err(AddressError::Insecure(self.clone())),
+        }
+    }
+
+    /// The same, where a path that was relative begins at the directory of this process.
+    fn unix(path: &Path) -> Result<Address, AddressError> {
+        let is_path = path.is_absolute() && path.as_os_str().len() <= LONGEST && path.file_name().is_some();
+        if is_path { Ok(Address::Unix(path.to_owned())) } else { Err(AddressError::Path(path.to_owned())) }
+    }
+
+    fn tcp(text: &str) -> Option<Address> {
+        let text = text.strip_suffix('/').unwrap_or(text);
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => rest.split_once(']')?,
+            None => text.find(':').map_or((text, ""), |colon| text.split_at(colon)),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(port) if port.bytes().all(|digit| digit.is_ascii_digit()) => port.parse().ok()?,
+            None if port.is_empty() => PORT,
+            _ => return None,
+        };
+        let is_host =
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte));
+        is_host.then(|| Address::Tcp { host: host.to_owned(), port })
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Address, AddressError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Address::unix(Path::new(path));
+        }
+        match text.split_once("://") {
+            Some(("tcp", rest)) => Address::tcp(rest).ok_or_else(|| AddressError::Host(text.to_owned())),
+            Some(("tls" | "ssh", _)) => Err(AddressError::Foreign(text.to_owned())),
+            _ => Err(AddressError::Unknown(text.to_owned())),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        Address::Tcp { host: address.ip().to_string(), port: address.port() }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
+            Address::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<String, String> {
+        text.parse::<Address>().map(|address| address.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn addresses_are_written_as_they_are_read() {
+        for (text, address) in [
+            ("unix:/run/p.sock", "unix:/run/p.sock"),
+            ("tcp://127.0.0.1:99", "tcp://127.0.0.1:99"),
+            ("tcp://localhost", "tcp://localhost:5640"),
+            ("tcp://[::1]", "tcp://[::1]:5640"),
+            ("tcp://[::1]:0/", "tcp://[::1]:0"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(address), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_what_to_write() {
+        for (text, said) in [
+            ("127.0.0.1:99", "write unix:/path, or tcp://host:port"),
+            ("", "is no address"),
+            ("tls://host:5640", "cannot be used"),
+            ("ssh://me@host", "ssh -L"),
+            ("unix:p.sock", "begins with /"),
+            ("unix:/", "path of a socket"),
+            (&format!("unix:/{}", "x".repeat(107)), "107 bytes"),
+            ("tcp://:99", "no host and port"),
+            ("tcp://host:port", "no host and port"),
+            ("tcp://host:65536", "no host and port"),
+            ("tcp://::1:99", "no host and port"),
+            ("tcp://[::1", "no host and port"),
+            ("tcp://[::1]x", "no host and port"),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn others_can_be_reached_only_where_it_was_said() {
+        let address = |text: &str| text.parse::<Address>().expect("an address");
+        let here = address("tcp://127.0.0.1:7").resolve(false).expect("this machine");
+        assert_eq!(here, ["127.0.0.1:7".parse().expect("numbers")]);
+        address("tcp://[::1]:7").resolve(false).expect("this machine");
+        let error = address("tcp://0.0.0.0:7").resolve(false).expect_err("all machines");
+        assert!(error.to_string().contains("--insecure"), "{error}");
+        address("tcp://192.0.2.1:7").resolve(true).expect("it was said");
+        assert!(address("unix:/p").resolve(false).expect("a path").is_empty());
+    }
+}

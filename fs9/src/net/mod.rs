@@ -1,0 +1,3 @@
+//! Other machines: the addresses where they are found, and the loop that serves those that come.
+
+pub mod address;
