@@ -8,6 +8,7 @@ pub mod frame;
 pub mod message;
 pub mod phrase;
 pub mod qid;
+pub mod server;
 pub mod session;
 pub mod stat;
 pub mod violation;

@@ -1,5 +1,7 @@
 //! How the other side broke the protocol, so that there is nothing left to say to it: its connection is to be closed.
 
+use crate::{ParseError, Tag};
+
 /// Why a connection is to be closed. Mistakes that have an answer of their own (an unknown fid) are answered instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -22,4 +24,13 @@ pub enum Violation {
         /// Their bytes.
         bytes: usize,
     },
+    /// Its first frames say neither which dialect nor which session; or it says so again where that has no place.
+    #[error("it does not begin as 9P begins, with Tversion, and in our own dialect Tsession")]
+    Greeting,
+    /// It asks under a tag that is in use, or under the one that is none.
+    #[error("it asks under tag {0}, which is in use")]
+    Tag(Tag),
+    /// What it says is no message, and there is no tag to answer.
+    #[error(transparent)]
+    Malformed(ParseError),
 }
