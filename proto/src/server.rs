@@ -68,6 +68,7 @@ pub struct Identity {
 
 /// What a frame asks for.
 #[derive(Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "it is looked at once and gone: a box would cost more than its bytes")]
 pub enum Step<'f> {
     /// Nothing more: it is answered, or needs no answer.
     Done,
