@@ -16,6 +16,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use toml::de::DeTable;
 
+use crate::attachment::Attach;
 use crate::mount::{LARGEST_MESSAGE, Limits, MOST_THREADS, Options};
 use crate::spec::{Program, ServiceSpec, Spec};
 use crate::tree::{Attr, Tree};
@@ -48,6 +49,8 @@ pub enum What {
     Directory,
     /// A channel.
     Channel(Spec),
+    /// The tree of another node.
+    Node(Attach),
 }
 
 impl What {
@@ -56,6 +59,7 @@ impl What {
         match self {
             What::Directory => 0o755,
             What::Channel(_) => 0o600,
+            What::Node(_) => 0o700,
         }
     }
 }
@@ -132,13 +136,14 @@ fn read_limits(section: &mut Section<'_, '_>, limits: &mut Limits) {
 type ReadWhat = fn(&mut Section<'_, '_>) -> Option<What>;
 
 /// The tables of names.
-const KINDS: [(&str, ReadWhat); 6] = [
+const KINDS: [(&str, ReadWhat); 7] = [
     ("directory", |_| Some(What::Directory)),
     ("queue", read_queue),
     ("pair", |_| Some(What::Channel(Spec::Pair))),
     ("service", read_service),
     ("topic", read_topic),
     ("program", read_program),
+    ("node", read_node),
 ];
 
 fn read_item(path: &str, name: &mut Section<'_, '_>, read_what: ReadWhat) -> Option<Located> {
@@ -148,7 +153,8 @@ fn read_item(path: &str, name: &mut Section<'_, '_>, read_what: ReadWhat) -> Opt
     let gid = name.take("group", value::group);
     let what = what?;
     let mode = mode.unwrap_or(what.mode());
-    Some(Located { at: name.at(), key: name.key(), item: Item { path: path.to_owned(), what, mode, uid, gid } })
+    let path = if let What::Node(_) = what { format!("n/{path}") } else { path.to_owned() };
+    Some(Located { at: name.at(), key: name.key(), item: Item { path, what, mode, uid, gid } })
 }
 
 fn read_queue(queue: &mut Section<'_, '_>) -> Option<What> {
@@ -180,6 +186,19 @@ fn read_program(section: &mut Section<'_, '_>) -> Option<What> {
     program.command = section.need("command", r#"["bc", "-lq"]"#, value::command)?;
     service.program = Some(program);
     Some(What::Channel(Spec::Service(service)))
+}
+
+fn read_node(section: &mut Section<'_, '_>) -> Option<What> {
+    let linger = section.take("linger", value::duration);
+    let keep_alive = section.take("keep_alive", value::lasting(Attach::SHORTEST));
+    let insecure = section.take("insecure", value::boolean);
+    let usual = Attach::to(section.need("address", r#""unix:/run/alpha""#, value::address)?);
+    Some(What::Node(Attach {
+        linger: linger.unwrap_or(usual.linger),
+        keep_alive: keep_alive.unwrap_or(usual.keep_alive),
+        insecure: insecure.unwrap_or_default(),
+        ..usual
+    }))
 }
 
 /// Makes everything in a tree that nobody sees.

@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use crate::attachment::Attach;
 use crate::spec::Spec;
 
 /// What reading `ctl` shows.
@@ -15,6 +16,9 @@ spawn [--line | --whole | --frames | --peer] [--dir=D] [--env=K=V] [--max=N] [--
                             make a service of a program, a process for each connection; words are quoted as for sh
 rm NAME                     remove a channel or an empty directory; who waits there is hung up first
 hangup NAME                 end the conversation on a pair, or all on a service: both ends read what is there and then the end
+attach [--linger=T] [--keep-alive=T] [--insecure] NAME ADDR
+                            show the tree of the node that listens at ADDR as n/NAME; words are quoted as for sh
+detach NAME                 take n/NAME away; what is open in it fails
 stop                        end the server: everything that waits fails with ESHUTDOWN
 ";
 
@@ -37,6 +41,15 @@ pub enum Verb {
     Remove(String),
     /// End the conversations on a pair or a service; without a name, on the one whose `ctl` it is.
     HangUp(Option<String>),
+    /// Show another node's tree.
+    Attach {
+        /// Its name below `n`.
+        name: String,
+        /// How it is reached.
+        how: Attach,
+    },
+    /// Take away the tree of another node that has this name below `n`.
+    Detach(String),
     /// End the server.
     Stop,
 }
@@ -57,6 +70,8 @@ impl Verb {
         match (word, name) {
             ("new", _) => Verb::make(Spec::parse_new(name)),
             ("spawn", _) => Verb::make(Spec::parse_spawn(name)),
+            ("attach", _) => Attach::parse(name).map(|(how, name)| Verb::Attach { name, how }).ok_or(Errno::INVAL),
+            ("detach", name) if !name.is_empty() => Ok(Verb::Detach(name.to_owned())),
             ("stop", "") => Ok(Verb::Stop),
             ("hangup", "") => Ok(Verb::HangUp(None)),
             ("hangup", name) => Ok(Verb::HangUp(Some(name.to_owned()))),
@@ -87,6 +102,9 @@ mod tests {
         assert_eq!(Verb::parse(b"rm a b\n"), Ok(Verb::Remove("a b".into())));
         assert_eq!(Verb::parse(b"hangup talk"), Ok(Verb::HangUp(Some("talk".into()))));
         assert_eq!(Verb::parse(b"hangup"), Ok(Verb::HangUp(None)));
+        let how = Attach::to("unix:/run/a".parse().expect("an address"));
+        assert_eq!(Verb::parse(b"attach alpha unix:/run/a\n"), Ok(Verb::Attach { name: "alpha".into(), how }));
+        assert_eq!(Verb::parse(b"detach alpha"), Ok(Verb::Detach("alpha".into())));
         assert_eq!(Verb::parse(b"stop\n"), Ok(Verb::Stop));
     }
 
@@ -109,6 +127,9 @@ mod tests {
             b"new a\n\n",
             b"spawn",
             b"spawn a",
+            b"attach",
+            b"attach a",
+            b"detach",
         ] {
             assert_eq!(Verb::parse(bad), Err(Errno::INVAL), "{:?}", String::from_utf8_lossy(bad));
         }

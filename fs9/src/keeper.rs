@@ -1,8 +1,11 @@
 //! The one thread that does for a server what cannot be done while it is locked: it watches the clock, and starts programs.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use rustix::io::Errno;
+
+use crate::attachment::{Account, Attach};
 use crate::host::Host;
 use crate::tree::NodeId;
 
@@ -80,6 +83,12 @@ impl Host for Keeper {
     fn engage(&self, service: NodeId) {
         self.ask(|asked| asked.engaged.push(service));
     }
+
+    fn attach(&self, _node: NodeId, _how: Attach, _account: Arc<Account>) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn detach(&self, _node: NodeId) {}
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! interrupted, or leaves. What is to be said goes into [`Effects`] and is said after the caller's lock is released.
 
 pub mod access;
+mod attach;
 mod listen;
 mod names;
 mod obey;

@@ -28,6 +28,8 @@ pub struct Status {
     pub listen: Vec<String>,
     /// Those that are there.
     pub sessions: Vec<SessionStatus>,
+    /// The nodes whose trees are attached, in the order of the names.
+    pub nodes: Vec<NodeStatus>,
     /// Every channel, in the order of the names.
     pub channels: Vec<ChannelStatus>,
 }
@@ -46,6 +48,26 @@ pub struct SessionStatus {
     pub since: f64,
     /// Descriptors of channels that it has.
     pub opens: usize,
+}
+
+/// Another node whose tree is attached.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// Its path from the mount point.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// up; dialling, without a session; broken, while the session can be resumed.
+    pub state: Word,
+    /// Seconds since 1970: since when it is so.
+    pub since: f64,
+    /// Why it is not up.
+    pub reason: Option<String>,
+    /// Messages that were sent there.
+    pub sent: u64,
+    /// Messages of which nobody knows whether they arrived.
+    pub unknown: u64,
 }
 
 /// The server's process.
@@ -204,7 +226,7 @@ pub struct HolderStatus {
 impl Status {
     /// All of it for people: a line for the mount, then one a channel and one a holder.
     pub fn text(&self) -> String {
-        let Status { server, limits, counts, listen, sessions, channels } = self;
+        let Status { server, limits, counts, listen, sessions, nodes, channels } = self;
         let mut text = format!(
             "fs9 {}  pid {}  up {}  channels {} of {}  open {} of {}  waiting {}  bytes {} of {}  limit {}\n",
             server.version,
@@ -224,6 +246,7 @@ impl Status {
             let _ = writeln!(text, "listens on {address}");
         }
         sessions.iter().for_each(|session| session.describe(&mut text));
+        nodes.iter().for_each(|node| node.describe(&mut text));
         channels.iter().for_each(|channel| channel.describe(&mut text));
         text
     }
@@ -233,6 +256,19 @@ impl SessionStatus {
     fn describe(&self, text: &mut String) {
         let SessionStatus { node, uid, opens, .. } = self;
         let _ = writeln!(text, "session of {node} uid {uid}  there for {}  open {opens}", age(self.since));
+    }
+}
+
+impl NodeStatus {
+    /// One line.
+    fn describe(&self, text: &mut String) {
+        let NodeStatus { name, address, state, sent, unknown, .. } = self;
+        let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{name}  node {address}  {state} for {}{reason}  sent {sent}, unknown {unknown}",
+            age(self.since),
+        );
     }
 }
 

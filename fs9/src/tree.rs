@@ -9,6 +9,7 @@ use fs9_tiers::heap;
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
+use crate::attachment::{self, Attachment};
 use crate::channel::{Channel, Kind};
 use crate::service::Service;
 use crate::spec::Spec;
@@ -24,6 +25,9 @@ pub const ROOT: NodeId = 1;
 
 /// The directory in which every duration is the name of a timer.
 pub const TIMERS: NodeId = 2;
+
+/// The directory of the trees of other nodes, each under a name.
+pub const NODES: NodeId = 3;
 
 /// The file a request speaks of: a node, or one of the fixed files in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -177,6 +181,8 @@ pub enum Body {
     Directory(BTreeMap<Box<str>, NodeId>),
     /// The directory of all timers.
     Timers,
+    /// The root of another node's tree, of which nothing is known here but that it is there.
+    Attached(Box<Attachment>),
     /// A queue or a pair; or what the tree does not list: a connection, the copies or ticks of one reader.
     Channel(Box<Channel>),
     /// A service.
@@ -191,7 +197,7 @@ impl Body {
         match self {
             Body::Channel(channel) => Some(channel),
             Body::Topic(topic) => Some(&topic.channel),
-            Body::Directory(_) | Body::Timers | Body::Service(_) => None,
+            Body::Directory(_) | Body::Timers | Body::Attached(_) | Body::Service(_) => None,
         }
     }
 
@@ -200,7 +206,7 @@ impl Body {
         match self {
             Body::Channel(channel) => Some(channel),
             Body::Topic(topic) => Some(&mut topic.channel),
-            Body::Directory(_) | Body::Timers | Body::Service(_) => None,
+            Body::Directory(_) | Body::Timers | Body::Attached(_) | Body::Service(_) => None,
         }
     }
 
@@ -252,23 +258,31 @@ pub struct Tree {
     nodes: FxHashMap<NodeId, Box<Node>>,
     next: NodeId,
     next_unlisted: NodeId,
+    next_attached: NodeId,
     /// How many nodes there are that do not count.
     uncounted: usize,
     limit: usize,
 }
 
 impl Tree {
-    /// The highest number of a node that has a name: a File and its view must fit into the 64 bits that a door has for it,
-    /// and timers need as many.
-    pub const LAST: NodeId = (1 << 33) - 1;
+    /// The highest number of a node that has a name and is no attachment: a File and its view must fit into the 64 bits that
+    /// a door has for it, attachments need as many, and timers twice as many.
+    pub const LAST: NodeId = attachment::FIRST - 1;
 
     /// An empty tree of `attr` in which at most `limit` nodes can be made.
     pub fn new(attr: Attr, limit: usize) -> Tree {
-        let names = BTreeMap::from_iter([("timer".into(), TIMERS)]);
+        let names = BTreeMap::from_iter([("n".into(), NODES), ("timer".into(), TIMERS)]);
         let root = Node::new("", ROOT, attr, Body::Directory(names));
         let timers = Node::new("timer", ROOT, attr, Body::Timers);
-        let nodes: FxHashMap<NodeId, Box<Node>> = [(ROOT, root), (TIMERS, timers)].into_iter().collect();
-        Tree { uncounted: nodes.len(), nodes, next: TIMERS + 1, next_unlisted: Tree::FIRST_UNLISTED, limit }
+        let attached = Node::new("n", ROOT, attr, Body::Directory(BTreeMap::new()));
+        Tree {
+            nodes: [(ROOT, root), (TIMERS, timers), (NODES, attached)].into_iter().collect(),
+            next: NODES + 1,
+            next_unlisted: Tree::FIRST_UNLISTED,
+            next_attached: attachment::FIRST,
+            uncounted: 3,
+            limit,
+        }
     }
 
     /// The lowest number of a node that no door ever hears of.
@@ -354,11 +368,20 @@ impl Tree {
                     prefix.push('/');
                     open.extend(self.children(*id).map(|names| (outside, names)));
                 }
-                Ok(Node { body: Body::Timers, .. }) | Err(_) => {}
+                Ok(Node { body: Body::Timers | Body::Attached(_), .. }) | Err(_) => {}
                 Ok(node) => all.push((format!("{prefix}{name}"), *id, node)),
             }
         }
         all
+    }
+
+    /// Every attachment with its name, in the order of the names.
+    pub fn attachments(&self) -> impl Iterator<Item = (&str, &Attachment)> {
+        let attached = self.children(NODES).into_iter().flatten();
+        attached.filter_map(|(name, id)| match &self.node(*id).ok()?.body {
+            Body::Attached(attachment) => Some((&**name, &**attachment)),
+            _ => None,
+        })
     }
 
     fn children(&self, dir: NodeId) -> Option<std::collections::btree_map::Iter<'_, Box<str>, NodeId>> {
@@ -428,6 +451,8 @@ impl Tree {
                 Ok((File::of(*id), view))
             }
             Body::Timers => timer::parse(name).map(|id| (File::of(id), View::Plain)).ok_or(Errno::NOENT),
+            // What is below is another server's to say.
+            Body::Attached(_) => Err(Errno::XDEV),
             _ if node.is_directory() => {
                 let (base, view) = View::split(name);
                 let (_, part, _) = *node.fixed().iter().find(|(fixed, ..)| *fixed == base).ok_or(Errno::NOENT)?;
@@ -494,6 +519,9 @@ impl Tree {
         let id = self.next;
         let parent = self.node_mut(dir.node)?;
         let Body::Directory(children) = &mut parent.body else { return Err(Errno::PERM) };
+        if dir.node == NODES {
+            return Err(Errno::PERM);
+        }
         if parent.removed {
             return Err(Errno::NOENT);
         }
@@ -502,6 +530,42 @@ impl Tree {
         parent.attr.ctime = attr.ctime;
         self.nodes.insert(id, Node::new(name, dir.node, attr, body));
         self.next += 1;
+        Ok(id)
+    }
+
+    /// Makes the name under which another node's tree is shown. It counts as no channel.
+    ///
+    /// # Errors
+    /// EEXIST, EINVAL, ENAMETOOLONG; ENOSPC where there are as many as there may be.
+    pub fn attach(&mut self, name: &str, attr: Attr, attachment: Attachment) -> Result<NodeId, Errno> {
+        let name = checked(name.as_bytes())?;
+        let id = self.next_attached;
+        let dir = self.node_mut(NODES)?;
+        let Body::Directory(children) = &mut dir.body else { return Err(Errno::PERM) };
+        if children.contains_key(name) {
+            return Err(Errno::EXIST);
+        }
+        if children.len() >= attachment::MOST || id > attachment::LAST {
+            return Err(Errno::NOSPC);
+        }
+        children.insert(name.into(), id);
+        dir.attr.mtime = attr.ctime;
+        self.nodes.insert(id, Node::new(name, NODES, attr, Body::Attached(Box::new(attachment))));
+        self.next_attached += 1;
+        self.uncounted += 1;
+        Ok(id)
+    }
+
+    /// Takes away what [`Tree::attach`] made. Returns its number.
+    ///
+    /// # Errors
+    /// ENOENT.
+    pub fn detach(&mut self, name: &str) -> Result<NodeId, Errno> {
+        let id = self.children(NODES).and_then(|mut names| names.find(|(known, _)| &***known == name));
+        let id = *id.ok_or(Errno::NOENT)?.1;
+        self.take_out(NODES, name);
+        self.nodes.remove(&id);
+        self.uncounted -= 1;
         Ok(id)
     }
 
@@ -576,6 +640,9 @@ impl Tree {
         }
         let old_name = text(name)?;
         let Body::Directory(children) = &mut self.node_mut(new_dir.node)?.body else { return Err(Errno::PERM) };
+        if new_dir.node == NODES {
+            return Err(Errno::PERM);
+        }
         children.insert(new_name.into(), file.node);
         self.take_out(dir.node, old_name);
         let now = SystemTime::now();
@@ -635,7 +702,7 @@ impl Node {
     /// Whether names can be walked in it: a plain directory, a pair, a service.
     pub fn is_directory(&self) -> bool {
         match &self.body {
-            Body::Directory(_) | Body::Timers | Body::Service(_) => true,
+            Body::Directory(_) | Body::Timers | Body::Attached(_) | Body::Service(_) => true,
             Body::Channel(channel) => channel.kind().ends().is_some(),
             Body::Topic(_) => false,
         }
@@ -679,9 +746,9 @@ impl Node {
     }
 }
 
-/// Whether this is a directory that is always there.
+/// Whether this is nothing that could be removed or renamed: a directory that is always there, a timer, an attachment.
 fn is_fixed(id: NodeId) -> bool {
-    matches!(id, ROOT | TIMERS) || timer::period(id).is_some()
+    matches!(id, ROOT | TIMERS | NODES) || timer::period(id).is_some() || attachment::is_one(id)
 }
 
 /// Gives memory back that a table took when it held many times more.

@@ -39,7 +39,7 @@ fn new_makes_each_kind_and_rm_removes_it() {
     assert_eq!(kinds("my talk"), ("pair".into(), false.into()));
     assert_eq!(kinds("d/inside"), ("queue".into(), false.into()));
     assert_eq!(mount.run("fs9 rm p/q; fs9 rm p/d/strict; fs9 rm 'p/my talk'; fs9 rm p/d/inside; fs9 rm p/d; ls p"), {
-        "README\nctl\nevents\nstatus\nstatus.json\ntimer\n"
+        "README\nctl\nevents\nn\nstatus\nstatus.json\ntimer\n"
     });
 }
 

@@ -33,6 +33,7 @@ fn line(item: &Item) -> String {
         What::Directory => format!("mkdir {}", item.path),
         // Only a NUL byte has no line, and the file cannot hold one.
         What::Channel(spec) => spec.line(&item.path).unwrap_or_default(),
+        What::Node(how) => how.line(item.path.strip_prefix("n/").unwrap_or(&item.path)).unwrap_or_default(),
     };
     format!("{:04o} {:>5} {:>5}  {}\n", item.mode, id(item.uid), id(item.gid), shown(made.as_ref()))
 }

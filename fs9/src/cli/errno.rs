@@ -25,6 +25,10 @@ pub enum Verb {
     Look,
     /// Ending the server.
     Stop,
+    /// Showing the tree of another node.
+    Attach,
+    /// Taking it away.
+    Detach,
 }
 
 impl fmt::Display for Verb {
@@ -37,6 +41,8 @@ impl fmt::Display for Verb {
             Verb::Remove => "remove",
             Verb::Look => "read",
             Verb::Stop => "stop",
+            Verb::Attach => "attach",
+            Verb::Detach => "detach",
         })
     }
 }
@@ -83,6 +89,9 @@ fn meaning(verb: Verb, path: &Path, errno: Errno) -> Option<String> {
         ),
         Errno::SHUTDOWN => "the server is stopping (ESHUTDOWN): try again when `fs9 up` has run anew".into(),
         Errno::ACCESS | Errno::PERM => not_allowed(verb, errno).into(),
+        Errno::EXIST if verb == Verb::Attach => {
+            format!("a node is attached there (EEXIST): use it, choose another name, or `fs9 detach {word}` first")
+        }
         Errno::EXIST => format!(
             "there is already a file of that name (EEXIST): use it, choose another name, or `fs9 rm {word}` first if it is \
              a channel"
@@ -105,6 +114,24 @@ fn meaning(verb: Verb, path: &Path, errno: Errno) -> Option<String> {
             )
         }
         Errno::NOTDIR => "a part of the path is not a directory (ENOTDIR): `fs9 ls` shows what there is".into(),
+        Errno::HOSTUNREACH => {
+            "its node does not answer (EHOSTUNREACH): `cat status` in this mount shows why; it is tried \
+                               again all the time"
+                .into()
+        }
+        Errno::NOLINK => {
+            "the link to its node was lost for too long (ENOLINK), so what was open there is closed: open it \
+                          anew when `cat status` in this mount shows the node up"
+                .into()
+        }
+        Errno::IO => {
+            "the link to its node was lost, and nobody knows whether the message arrived (EIO): ask the other side \
+                      before you send it again"
+                .into()
+        }
+        Errno::XDEV => {
+            "it is another node's (EXDEV): what is to move between nodes is received here and sent there".into()
+        }
         Errno::NOTCONN | Errno::CONNABORTED => "the server behind this mount has died (ENOTCONN): \
                                                 `fs9 up DIR` on the mount point cleans it up and starts anew"
             .into(),
@@ -129,6 +156,7 @@ fn not_allowed(verb: Verb, errno: Errno) -> &'static str {
         (Verb::Make | Verb::Remove, Errno::PERM) => {
             "this mount does not allow it (EPERM): only channels and directories of your own can be made and removed"
         }
+        (Verb::Attach | Verb::Detach, _) => "only the user who mounted it, or root, may do that (EACCES)",
         (Verb::Make | Verb::Remove, _) => {
             "its directory's mode does not let you (EACCES): its owner can chmod it, and a mount is for other users \
              only with `fs9 up --allow-other`"
@@ -150,6 +178,7 @@ fn absent(verb: Verb, path: &Path) -> String {
             format!("there is no such channel (ENOENT): make it with `fs9 new {}`", Word(path))
         }
         Verb::Make => "its directory does not exist (ENOENT): make that first, with mkdir".into(),
+        Verb::Detach => "no node is attached there (ENOENT): `ls` of its directory shows which are".into(),
         Verb::Find => "there is no such directory (ENOENT): `fs9 ls` shows what there is, mkdir makes one".into(),
         _ => "there is no such file (ENOENT): `fs9 ls` shows what there is".into(),
     }
@@ -157,7 +186,7 @@ fn absent(verb: Verb, path: &Path) -> String {
 
 fn invalid(verb: Verb) -> &'static str {
     match verb {
-        Verb::Make => {
+        Verb::Make | Verb::Attach => {
             "the server does not take the name (EINVAL): a name is UTF-8 of 1 to 255 bytes, without control characters, \
              and does not end like a view (:line, :whole)"
         }
@@ -171,6 +200,7 @@ fn invalid(verb: Verb) -> &'static str {
 
 fn full(verb: Verb) -> &'static str {
     match verb {
+        Verb::Attach => "as many nodes are attached as can be (ENOSPC): detach one first",
         Verb::Make => {
             "the mount has as many channels as it allows (ENOSPC): remove some, or mount with a higher \
              `fs9 up --max-channels`"
@@ -186,7 +216,7 @@ fn full(verb: Verb) -> &'static str {
 mod tests {
     use super::*;
 
-    const KNOWN: [Errno; 21] = [
+    const KNOWN: [Errno; 25] = [
         Errno::MSGSIZE,
         Errno::AGAIN,
         Errno::PIPE,
@@ -208,11 +238,16 @@ mod tests {
         Errno::NOTDIR,
         Errno::NOTCONN,
         Errno::CONNABORTED,
+        Errno::HOSTUNREACH,
+        Errno::NOLINK,
+        Errno::IO,
+        Errno::XDEV,
     ];
 
     #[test]
     fn every_error_of_the_contract_has_a_sentence() {
-        for verb in [Verb::Find, Verb::Send, Verb::Receive, Verb::Make, Verb::Remove, Verb::Look, Verb::Stop] {
+        let making = [Verb::Make, Verb::Remove, Verb::Attach, Verb::Detach];
+        for verb in [Verb::Find, Verb::Send, Verb::Receive, Verb::Look, Verb::Stop].into_iter().chain(making) {
             for errno in KNOWN {
                 let meaning = meaning(verb, Path::new("p/jobs"), errno).expect("known");
                 assert!(meaning.contains("(E") && !meaning.contains("  "), "{meaning}");
@@ -231,7 +266,7 @@ mod tests {
 
     #[test]
     fn an_unknown_error_keeps_the_system_s_text() {
-        let text = explain(Verb::Look, Path::new("p"), Errno::IO);
-        assert!(text.starts_with("cannot read p: Input/output error"), "{text}");
+        let text = explain(Verb::Look, Path::new("p"), Errno::FBIG);
+        assert!(text.starts_with("cannot read p: File too large"), "{text}");
     }
 }

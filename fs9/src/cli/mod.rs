@@ -4,6 +4,7 @@
 //! `wait` (a call that may block), `report` (status.json), `errno` (what an error means), `output` (stdout), `process`
 //! (what one runs), `columns` (tables of text).
 
+mod attach;
 mod call;
 mod channel;
 mod check;
@@ -59,6 +60,8 @@ enum Command {
     Down(down::Down),
     New(channel::New),
     Spawn(spawn::Spawn),
+    Attach(attach::Attach),
+    Detach(attach::Detach),
     Rm(channel::Rm),
     Ls(ls::Ls),
     Status(status::Status),
@@ -81,6 +84,8 @@ impl Command {
             Command::Down(command) => command.run(),
             Command::New(command) => command.run(),
             Command::Spawn(command) => command.run(),
+            Command::Attach(command) => command.run(),
+            Command::Detach(command) => command.run(),
             Command::Rm(command) => command.run(),
             Command::Ls(command) => command.run(),
             Command::Status(command) => command.run(),
@@ -143,6 +148,11 @@ mod tests {
             "fs9 spawn p/x --max 0 -- cat",
             "fs9 spawn p/x --env =v -- cat",
             "fs9 spawn p/x --idle soon -- cat",
+            "fs9 attach p/n/a",
+            "fs9 attach p/n/a alpha",
+            "fs9 attach p/n/a tls://alpha",
+            "fs9 attach p/n/a unix:/a --keep-alive 1ms",
+            "fs9 detach",
             "fs9 man nonsense",
             "fs9 top -i 0",
             "fs9 top --sort nonsense",

@@ -31,11 +31,30 @@ pub struct Place {
 
 impl Place {
     /// Finds the mount that `path` lies in.
+    ///
+    /// What is below `n/NAME` is another node's: its own mount point is there, with all the files of one.
     pub fn of(path: &Path) -> anyhow::Result<Place> {
+        Ok(Place::here(path)?.at_its_node())
+    }
+
+    /// Finds the mount of this machine that `path` lies in.
+    pub fn here(path: &Path) -> anyhow::Result<Place> {
         let (root, relative) = mountpoint::containing(path)
             .map_err(|error| failed(Verb::Find, path, error))?
             .ok_or_else(|| outside(path))?;
         Ok(Place { shown: path.to_owned(), root, relative })
+    }
+
+    fn at_its_node(mut self) -> Place {
+        let mut names = self.relative.components();
+        while let (Some(n), Some(name)) = (names.next(), names.next())
+            && n.as_os_str() == "n"
+        {
+            self.root = self.root.join(n).join(name);
+            self.relative = names.as_path().to_owned();
+            names = self.relative.components();
+        }
+        self
     }
 
     /// The channel to talk through: of a service its `connect`, of anything else itself.
@@ -155,6 +174,20 @@ mod tests {
         }
         for path in ["dir", "dir/chats", "dir/chat:else", "chat"] {
             assert!(!place(path).is_of("dir/chat"), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_node_has_a_mount_point_of_its_own() {
+        for (relative, root, rest) in [
+            ("n/alpha/d/q", "/p/n/alpha", "d/q"),
+            ("n/alpha", "/p/n/alpha", ""),
+            ("n/alpha/n/beta/q", "/p/n/alpha/n/beta", "q"),
+            ("n", "/p", "n"),
+            ("d/n/q", "/p", "d/n/q"),
+        ] {
+            let place = place(relative).at_its_node();
+            assert_eq!((place.root.to_str(), place.relative.to_str()), (Some(root), Some(rest)));
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use toml::de::{DeInteger, DeValue};
 
+use crate::net::address::{Address, AddressError};
 use crate::spec::Framing;
 
 /// A value, or what would be right instead.
@@ -46,6 +47,20 @@ pub fn mode(value: &DeValue<'_>) -> Read<u32> {
 pub fn duration(value: &DeValue<'_>) -> Read<Duration> {
     let duration = value.as_str().and_then(|text| humantime::parse_duration(text).ok());
     duration.ok_or_else(|| instead("a time in quotes, such as \"250ms\", \"30s\" or \"5m\"", value))
+}
+
+/// A time that is not shorter than `least`.
+pub fn lasting(least: Duration) -> impl Fn(&DeValue<'_>) -> Read<Duration> {
+    move |value| {
+        let right = || instead(&format!("a time of at least {}", humantime::format_duration(least)), value);
+        Some(duration(value)?).filter(|time| *time >= least).ok_or_else(right)
+    }
+}
+
+/// Where another machine is found.
+pub fn address(value: &DeValue<'_>) -> Read<Address> {
+    let text = text(value).ok_or_else(|| instead("an address in quotes, such as \"unix:/run/alpha\"", value))?;
+    text.parse().map_err(|error: AddressError| error.to_string())
 }
 
 /// How the bytes of a program are messages.

@@ -61,7 +61,15 @@ impl Server {
         }
         let path = self.tree.path_of(file);
         let end = self.tree.end_name(file);
-        self.events.push(Event { name: &path, end, ..event }, &self.store);
+        self.announce(Event { name: &path, end, ..event }, fx);
+    }
+
+    /// Tells whoever reads `events` of what has its name with it.
+    pub(super) fn announce(&mut self, event: Event<'_>, fx: &mut Effects) {
+        if self.event_readers.is_empty() {
+            return;
+        }
+        self.events.push(event, &self.store);
         for waiter in std::mem::take(&mut self.event_waiters) {
             self.unpark(waiter.ticket.id());
             self.read_event(waiter.handle, waiter.size, false, waiter.ticket, fx);

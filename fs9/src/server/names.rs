@@ -57,7 +57,8 @@ impl Server {
     /// # Errors
     /// As [`Tree::furnish`](crate::tree::Tree::furnish).
     pub fn furnish(&mut self, item: &Item) -> Answered<()> {
-        self.tree.furnish(item).map(drop)
+        let node = self.tree.furnish(item)?;
+        self.reach(node)
     }
 
     /// Makes what `spec` says at `path`, with the directories that it takes.
@@ -146,7 +147,7 @@ impl Server {
                 Body::Channel(channel) => channel.opens == 0,
                 Body::Topic(topic) => topic.channel.opens == 0 && topic.readers.is_empty(),
                 Body::Service(service) => service.is_unused(),
-                Body::Directory(_) | Body::Timers => true,
+                Body::Directory(_) | Body::Timers | Body::Attached(_) => true,
             },
             _ => false,
         };

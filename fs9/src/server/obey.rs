@@ -43,6 +43,8 @@ impl Server {
                 self.hang_up(file, fx)
             }
             Verb::HangUp(None) => Err(Errno::INVAL),
+            Verb::Attach { name, how } => self.attach(&name, how, caller, fx),
+            Verb::Detach(name) => self.detach(&name, fx),
             Verb::Stop => {
                 self.stopping = true;
                 fx.stop();

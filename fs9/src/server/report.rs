@@ -50,7 +50,8 @@ impl Server {
             channels.extend(self.timer_statuses(&holders));
         }
         let sessions = if self.is_owner(caller) { self.session_statuses() } else { Vec::new() };
-        Status { server, limits, counts, listen: self.listening.clone(), sessions, channels }
+        let nodes = if self.is_owner(caller) { self.node_statuses() } else { Vec::new() };
+        Status { server, limits, counts, listen: self.listening.clone(), sessions, nodes, channels }
     }
 
     /// `status` of one channel. Somebody else than its owner is told of nobody else who has it open, nor what serves it.
@@ -142,7 +143,7 @@ impl Server {
                 ChannelStatus { kind: "topic".into(), latest: topic.latest, lanes, ..own }
             }
             Body::Channel(channel) => channel_status(channel, own),
-            Body::Directory(_) | Body::Timers => own,
+            Body::Directory(_) | Body::Timers | Body::Attached(_) => own,
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 mod access;
+mod attach;
 mod events;
 mod give_back;
 mod holders;

@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::{Attr, Body, File, NodeId, Part, ROOT, Tree};
+use crate::attachment::Attachment;
 use crate::config::{Item, What};
 use crate::view::View;
 
@@ -25,6 +26,10 @@ impl Tree {
         let body = match &item.what {
             What::Directory => Body::Directory(Default::default()),
             What::Channel(spec) => Body::from(spec.clone()),
+            What::Node(how) => {
+                let name = item.path.strip_prefix("n/").unwrap_or(&item.path);
+                return self.attach(name, attr, Attachment::new(how.clone()));
+            }
         };
         let ends = ends_for_all(&body);
         let (dir, name) = match item.path.rsplit_once('/') {

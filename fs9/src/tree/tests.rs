@@ -135,13 +135,13 @@ fn a_listing_has_the_fixed_files_and_the_names_in_order_and_no_views() {
         make(&mut tree, DIR, name, body);
     }
     let fixed = ["README", "ctl", "events", "status", "status.json"];
-    assert_eq!(names(&tree, DIR), [&[".", ".."][..], &fixed, &["d", "p", "q", "timer"]].concat());
+    assert_eq!(names(&tree, DIR), [&[".", ".."][..], &fixed, &["d", "n", "p", "q", "timer"]].concat());
     assert_eq!(names(&tree, tree.find("p").unwrap()), [".", "..", "a", "b", "ctl", "status"]);
     assert_eq!(names(&tree, tree.find("d").unwrap()), [".", ".."]);
     assert!(matches!(tree.list(tree.find("q").unwrap()), Err(Errno::NOTDIR)));
     let entries = tree.list(DIR).unwrap();
     let directories: Vec<&str> = entries.iter().filter(|entry| entry.directory).map(|entry| &*entry.name).collect();
-    assert_eq!(directories, [".", "..", "d", "p", "timer"]);
+    assert_eq!(directories, [".", "..", "d", "n", "p", "timer"]);
     for entry in entries.iter().skip(2) {
         assert_eq!(tree.walk(DIR, entry.name.as_bytes()).unwrap().0, entry.file, "{}", entry.name);
         assert_eq!(tree.stat(entry.file).unwrap().directory, entry.directory, "{}", entry.name);

@@ -10,6 +10,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::time::Instant;
 
 use super::*;
+use crate::attachment::{Account, Attach};
 use crate::ticket::Door;
 use crate::tree::{Body, NodeId};
 
@@ -274,6 +275,8 @@ pub(super) fn nothing_is_left(server: &Server) {
 pub(super) struct Calls {
     pub(super) alarms: Mutex<Vec<Instant>>,
     pub(super) engaged: Mutex<Vec<NodeId>>,
+    /// Attached, or detached again.
+    pub(super) attached: Mutex<Vec<(NodeId, bool)>>,
 }
 
 impl Host for Calls {
@@ -283,5 +286,14 @@ impl Host for Calls {
 
     fn engage(&self, service: NodeId) {
         self.engaged.lock().unwrap().push(service);
+    }
+
+    fn attach(&self, node: NodeId, _how: Attach, _account: Arc<Account>) -> Result<(), Errno> {
+        self.attached.lock().unwrap().push((node, true));
+        Ok(())
+    }
+
+    fn detach(&self, node: NodeId) {
+        self.attached.lock().unwrap().push((node, false));
     }
 }
