@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attr;
+pub mod client;
 pub mod entry;
 pub mod frame;
 pub mod message;

@@ -13,6 +13,7 @@ use crate::wire::{Fault, Field, Reader, Writer};
 pub mod mode;
 mod reply;
 mod request;
+mod subject;
 mod table;
 
 pub use reply::Reply;

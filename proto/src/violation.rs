@@ -30,7 +30,13 @@ pub enum Violation {
     /// It asks under a tag that is in use, or under the one that is none.
     #[error("it asks under tag {0}, which is in use")]
     Tag(Tag),
+    /// It answers what was not asked, or was answered.
+    #[error("it answers tag {0}, which waits for no answer")]
+    Unasked(Tag),
+    /// It answers something else than was asked.
+    #[error("it answers tag {0} with the reply to something else, or with more than was asked for")]
+    Reply(Tag),
     /// What it says is no message, and there is no tag to answer.
     #[error(transparent)]
-    Malformed(ParseError),
+    Malformed(#[from] ParseError),
 }
