@@ -63,3 +63,21 @@ impl<'a> Field<'a> for Entry<'a> {
         write!(f, "'{}' {qid} offset {offset}", name.escape_debug())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_has_whole_entries_as_far_as_there_is_room() {
+        let entry =
+            |name| Entry { qid: Qid { kind: Qid::FILE, version: 0, path: 7 }, offset: 1, kind: Entry::FILE, name };
+        let mut out = Vec::new();
+        assert!(entry("jobs").list(60, &mut out) && entry("log").list(60, &mut out));
+        assert!(!entry("x").list(60, &mut out), "27 and 28 bytes are there, and 25 more would be too many");
+        let names = Entry::listed(&out).map(|entry| entry.map(|entry| entry.name));
+        assert_eq!(names.collect::<Vec<_>>(), [Ok("jobs"), Ok("log")]);
+        let cut = Entry::listed(&out[..50]).map(|entry| entry.map(|entry| entry.name));
+        assert_eq!(cut.collect::<Vec<_>>(), [Ok("jobs"), Err(Fault::Short)]);
+    }
+}

@@ -70,11 +70,12 @@ impl Frames {
         self.limit = limit;
     }
 
-    /// Where the next bytes are to be read to: at least one when [`pull`](Self::pull) has returned `Ok(None)`.
+    /// Where the next bytes are to be read to; never empty. The buffer grows when frames are not pulled, so pull them first.
     pub fn space(&mut self) -> &mut [u8] {
         let frame = self.size().ok().flatten().unwrap_or(0);
         let room = self.make_room(frame.max(self.pending() + 1));
-        let most = if frame > AHEAD { frame - self.pending() } else { AHEAD };
+        // Of a long frame no more than its end, so that it and the next one begin where the buffer does.
+        let most = if frame > AHEAD { frame.saturating_sub(self.pending()).max(1) } else { AHEAD };
         let end = room.min(self.end + most);
         &mut self.buffer[self.end..end]
     }
@@ -112,8 +113,9 @@ impl Frames {
 
     /// Gives back what it does not need: for a connection that has been silent for a while.
     pub fn trim(&mut self) {
-        let pending = &self.buffer[self.start..self.end];
-        if self.buffer.len() > pending.len().max(RESTING) {
+        if self.pending() == 0 {
+            *self = Self::new(self.limit);
+        } else if self.buffer.len() > self.pending().max(RESTING) {
             self.replace(self.pending());
         }
     }
@@ -133,7 +135,7 @@ impl Frames {
         if self.pending() == 0 {
             self.start = 0;
             self.end = 0;
-            if self.small >= PATIENCE && self.buffer.len() > RESTING {
+            if self.small >= PATIENCE && self.buffer.len() > RESTING && bytes <= RESTING {
                 self.buffer = Vec::new();
             }
         }
@@ -149,10 +151,126 @@ impl Frames {
 
     /// Moves what is pending to a new buffer for so many bytes.
     fn replace(&mut self, bytes: usize) {
-        let mut buffer = vec![0; bytes.max(RESTING)];
+        let mut buffer = vec![0; bytes.next_multiple_of(RESTING)];
         buffer[..self.pending()].copy_from_slice(&self.buffer[self.start..self.end]);
         self.end -= self.start;
         self.start = 0;
         self.buffer = buffer;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(size: u32) -> Vec<u8> {
+        let filling = (4..size).map(|place| (place % 251) as u8);
+        size.to_le_bytes().into_iter().chain(filling).collect()
+    }
+
+    /// Reads at most so many bytes to where they are wanted.
+    fn feed(frames: &mut Frames, bytes: &mut &[u8], most: usize) {
+        let space = frames.space();
+        let n = most.min(space.len()).min(bytes.len());
+        let (now, later) = bytes.split_at(n);
+        space[..n].copy_from_slice(now);
+        frames.filled(n);
+        *bytes = later;
+    }
+
+    #[test]
+    fn sizes_that_no_frame_has_are_refused_before_anything_grows() {
+        for size in 0..MIN_FRAME {
+            let mut frames = Frames::default();
+            frames.push(&size.to_le_bytes());
+            assert_eq!(frames.pull(), Err(FrameError::Short(size)));
+        }
+        for size in [FIRST_LIMIT + 1, 1 << 20, u32::MAX] {
+            let mut frames = Frames::default();
+            frames.push(&size.to_le_bytes()[..3]);
+            assert_eq!(frames.pull(), Ok(None));
+            frames.push(&size.to_le_bytes()[3..]);
+            let error = FrameError::Long { size, limit: FIRST_LIMIT };
+            assert_eq!(frames.pull(), Err(error));
+            frames.space();
+            assert_eq!((frames.capacity(), frames.pull()), (RESTING, Err(error)));
+        }
+    }
+
+    #[test]
+    fn the_limit_holds_from_the_next_frame_on() {
+        let mut frames = Frames::new(100);
+        frames.push(&frame(100));
+        frames.push(&frame(200));
+        assert_eq!(frames.pull(), Ok(Some(&frame(100)[..])));
+        assert!(frames.pull().is_err());
+        frames.set_limit(200);
+        assert_eq!(frames.pull(), Ok(Some(&frame(200)[..])));
+    }
+
+    #[test]
+    fn a_long_frame_is_read_into_the_place_it_stays_in() {
+        let size = 1 << 20;
+        let mut frames = Frames::new(size);
+        let bytes = [frame(size), frame(size)].concat();
+        let mut bytes = &bytes[..];
+        feed(&mut frames, &mut bytes, usize::MAX);
+        assert_eq!(frames.pull(), Ok(None));
+        assert_eq!(frames.pending(), RESTING);
+        assert_eq!(frames.space().len(), size as usize - RESTING, "all of it, and nothing of the next one");
+        let place = frames.buffer.as_ptr();
+        feed(&mut frames, &mut bytes, usize::MAX);
+        assert_eq!(frames.pull().unwrap().unwrap().as_ptr(), place);
+        feed(&mut frames, &mut bytes, usize::MAX);
+        feed(&mut frames, &mut bytes, usize::MAX);
+        assert_eq!(frames.pull().unwrap().unwrap().as_ptr(), place, "the buffer is still there for the next one");
+        assert_eq!(frames.capacity(), size as usize);
+    }
+
+    #[test]
+    fn memory_is_given_back_after_short_frames_and_after_silence() {
+        let mut frames = Frames::new(1 << 20);
+        frames.push(&frame(1 << 20));
+        assert!(frames.pull().unwrap().is_some());
+        for _ in 0..PATIENCE {
+            assert_eq!(frames.capacity(), 1 << 20);
+            frames.push(&frame(64));
+            assert!(frames.pull().unwrap().is_some());
+        }
+        frames.space();
+        assert_eq!(frames.capacity(), RESTING);
+        frames.push(&frame(1 << 20));
+        assert!(frames.pull().unwrap().is_some());
+        frames.push(&[64, 0]);
+        frames.trim();
+        assert_eq!(frames.capacity(), RESTING);
+        frames.push(&frame(64)[2..]);
+        assert_eq!(frames.pull(), Ok(Some(&frame(64)[..])));
+        frames.trim();
+        assert_eq!(frames.capacity(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_as_they_went_in_however_they_are_cut(
+            sizes in prop::collection::vec(prop_oneof![8 => 7..200u32, 2 => 200..9000u32, 1 => 9000..300_000u32], 1..40),
+            cuts in prop::collection::vec(prop_oneof![1..10usize, 10..5000usize, Just(usize::MAX)], 1..20),
+        ) {
+            let limit = 300_000;
+            let mut frames = Frames::new(limit);
+            let bytes: Vec<u8> = sizes.iter().flat_map(|size| frame(*size)).collect();
+            let (mut bytes, mut cuts, mut out) = (&bytes[..], cuts.into_iter().cycle(), Vec::new());
+            while !bytes.is_empty() {
+                feed(&mut frames, &mut bytes, cuts.next().unwrap());
+                while let Some(whole) = frames.pull().unwrap() {
+                    prop_assert_eq!(whole, &frame(whole.len() as u32)[..]);
+                    out.push(whole.len() as u32);
+                }
+                prop_assert!(frames.capacity() <= (limit as usize).next_multiple_of(RESTING));
+            }
+            prop_assert_eq!((out, frames.pending()), (sizes, 0));
+        }
     }
 }

@@ -15,6 +15,8 @@ mod reply;
 mod request;
 mod subject;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use reply::Reply;
 pub use request::Request;
@@ -170,7 +172,7 @@ impl<'a, T: Field<'a> + Copy + Default> Field<'a> for Elements<T> {
 }
 
 macro_rules! numbers {
-    ($($type:ident)*) => {$(
+    ($($type:ident $none:ident)*) => {$(
         impl Field<'_> for $type {
             fn take(from: &mut Reader<'_>) -> Result<Self, Fault> {
                 Ok(Self(from.take()?))
@@ -181,7 +183,7 @@ macro_rules! numbers {
             }
 
             fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
+                if *self == $none { f.write_str("none") } else { fmt::Display::fmt(self, f) }
             }
         }
 
@@ -193,4 +195,4 @@ macro_rules! numbers {
     )*};
 }
 
-numbers! { Tag Fid }
+numbers! { Tag NO_TAG Fid NO_FID }

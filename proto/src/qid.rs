@@ -45,10 +45,10 @@ impl Field<'_> for Qid {
     }
 }
 
-/// As `fcall(3)` of Plan 9 shows it, and `d` for a directory.
+/// As `fcall(3)` of Plan 9 shows it: path, version, and `d` for a directory.
 impl fmt::Display for Qid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { version, path, .. } = self;
-        write!(f, "({path:016x} {version} {})", if self.is_dir() { "d" } else { "" })
+        write!(f, "({path:016x} {version}{})", if self.is_dir() { " d" } else { "" })
     }
 }

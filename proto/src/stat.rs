@@ -138,3 +138,22 @@ impl<'a> Writer<'a, '_> {
         self.put(stat);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_has_whole_entries_as_far_as_there_is_room() {
+        let stat = |name| Stat { kind: 0, dev: 0, length: 0, name, uid: "u", gid: "g", muid: "m", ..Stat::KEEP };
+        let mut out = Vec::new();
+        assert!(stat("jobs").list(111, &mut out) && stat("log").list(111, &mut out));
+        assert_eq!((out.len(), stat("x").list(111, &mut out)), (56 + 55, false));
+        let names = Stat::listed(&out).map(|stat| stat.map(|stat| stat.name));
+        assert_eq!(names.collect::<Vec<_>>(), [Ok("jobs"), Ok("log")]);
+        out[0] -= 1;
+        assert_eq!(Stat::listed(&out).map(|stat| stat.is_ok()).collect::<Vec<_>>(), [false]);
+        let long = "n".repeat(70_000);
+        assert!(!stat(&long).list(100_000, &mut out), "it cannot say its size");
+    }
+}

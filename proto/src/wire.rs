@@ -1,7 +1,7 @@
 //! Integers, strings and lists as 9P writes them: little-endian; a string is `length[2]` and UTF-8; a list is `count[2]` and
 //! its elements. Nothing is allocated here, whatever a length says.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::message::{Dialect, Tag};
 
@@ -274,4 +274,9 @@ pub(crate) fn head(dialect: Dialect, frame: &[u8]) -> Result<(u8, Tag, Reader<'_
     } else {
         Err(ParseError { tag: Some(tag), fault: Fault::Size })
     }
+}
+
+/// The name of a message as the manuals write it behind its T or R.
+pub(crate) fn lower(name: &str) -> impl fmt::Display {
+    fmt::from_fn(move |f| name.chars().try_for_each(|letter| f.write_char(letter.to_ascii_lowercase())))
 }

@@ -23,3 +23,16 @@ pub const fn flags(mode: u8) -> Option<u32> {
 pub const fn removes(mode: u8) -> bool {
     mode & ORCLOSE != 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_of_plan_9_are_flags_of_linux() {
+        assert_eq!([0, 1, 2, 3].map(flags), [Some(0), Some(1), Some(2), Some(0)]);
+        assert_eq!(flags(0x11), Some(0o1001), "what plan9port opens with");
+        assert_eq!((flags(0x41), removes(0x41), removes(0x11)), (Some(1), true, false));
+        assert_eq!([0x04, 0x20, 0x80, 0xff].map(flags), [None; 4]);
+    }
+}

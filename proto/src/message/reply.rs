@@ -110,10 +110,15 @@ impl<'a> Reply<'a> {
     pub fn parse(dialect: Dialect, frame: &'a [u8]) -> Result<(Tag, Self), ParseError> {
         let (number, tag, mut body) = head(dialect, frame)?;
         let reply = match (number, dialect) {
-            (RERROR, Dialect::Old) => body.take().map(|reason| Self::Error { errno: phrase::errno(reason), reason }),
+            (RERROR, Dialect::Old) => body.take().map(Self::phrased),
             _ => Self::take(number, &mut body),
         };
         reply.and_then(|reply| body.end().map(|()| (tag, reply))).map_err(|fault| ParseError { tag: Some(tag), fault })
+    }
+
+    fn phrased(words: &'a str) -> Self {
+        let errno = phrase::errno(words);
+        Self::Error { errno, reason: if words.is_empty() { phrase::of(errno) } else { words } }
     }
 
     /// Appends its frame.

@@ -61,10 +61,10 @@ macro_rules! messages {
         )*}
 
         impl<'a> $name<'a> {
-            /// Its number, and what it is called.
+            /// Its number, and the name of its variant.
             const fn kind(&self) -> (u8, &'static str) {
                 match self {
-                    $(Self::$variant { .. } => ($number, concat!($letter, stringify!($variant))),)*
+                    $(Self::$variant { .. } => ($number, stringify!($variant)),)*
                 }
             }
 
@@ -87,7 +87,7 @@ macro_rules! messages {
         /// On one line, whatever the bytes; of data only the length, for it is not ours to tell.
         impl fmt::Display for $name<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.kind().1)?;
+                write!(f, "{}{}", $letter, crate::wire::lower(self.kind().1))?;
                 match self {
                     $(Self::$variant $({ $($field),* })? => {
                         $($(

@@ -44,7 +44,7 @@ pub enum Hello {
     },
 }
 
-/// See the [module](self).
+/// The first frames of a connection, before there is a conversation.
 #[derive(Debug)]
 pub struct Greeting {
     /// The longest frame that we take.
