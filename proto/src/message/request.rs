@@ -81,7 +81,8 @@ messages! {
         124 Old Stat { fid: Fid },
         /// `wstat fid[4] n[2]` and a [`Stat`]: changes attributes.
         126 Old Wstat { fid: Fid, stat: Stat<'a> => counted },
-        /// `session id[16] epoch[8] received[8]`: begins a session (all zeros) or resumes one.
+        /// `session id[16] epoch[8] received[8]`: begins a session (all zeros) or resumes one; its tag is
+        /// [`NO_TAG`](super::NO_TAG), as that of Tversion.
         200 Own Session { id: [u8; 16], epoch: u64, received: u64 },
         /// `enter fid[4] flags[4] pid[4]`: opens a file for a process of the client's machine.
         202 Own Enter { fid: Fid, flags: u32, pid: u32 },

@@ -224,3 +224,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_example_of_the_documentation_is_what_it_says() {
+    let page = include_str!("../../../docs/protocol.md");
+    let is_frame = |line: &&str| line.starts_with("C ") || line.starts_with("S ");
+    let lines: Vec<_> = page.lines().filter(is_frame).collect();
+    assert!(lines.len() > 20);
+    for line in lines {
+        let (hex, words) = line[2..].split_once("  ").expect("two spaces between the bytes and what they say");
+        let bytes = bytes(hex);
+        let (_, message) = Message::parse(Dialect::Own, &bytes).expect(line);
+        assert_eq!(message.line(), words);
+    }
+}
