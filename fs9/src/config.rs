@@ -123,6 +123,9 @@ fn parse(text: &str, overrule: impl FnOnce(&mut Options)) -> Result<Options, Vec
 fn read_mount(mount: &mut Section<'_, '_>, options: &mut Options) {
     mount.set("allow_other", &mut options.allow_other, value::boolean);
     mount.set("threads", &mut options.threads, value::number(1..=MOST_THREADS));
+    mount.set("listen", &mut options.serving.listen, value::addresses);
+    mount.set("insecure", &mut options.serving.insecure, value::boolean);
+    mount.set("linger", &mut options.serving.linger, value::duration);
 }
 
 fn read_limits(section: &mut Section<'_, '_>, limits: &mut Limits) {

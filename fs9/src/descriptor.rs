@@ -166,7 +166,7 @@ struct Wakes(Waker);
 impl Door for Wakes {
     fn answer(&self, _id: u64, _answer: Answer) {}
 
-    fn wake(&self, _watch: u64) {
+    fn wake(&self, _watch: u64, _now: u32) {
         self.0.wake_by_ref();
     }
 }
@@ -205,7 +205,7 @@ impl Door for Reply {
         }
     }
 
-    fn wake(&self, _watch: u64) {}
+    fn wake(&self, _watch: u64, _now: u32) {}
 }
 
 impl Future for Request<'_> {

@@ -74,7 +74,7 @@ impl Door for Inbox {
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
-    fn wake(&self, watch: u64) {
+    fn wake(&self, watch: u64, _now: u32) {
         self.answer(watch, Answer::End);
     }
 }

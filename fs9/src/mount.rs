@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use fs9_tiers::Peer;
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
 
 use crate::config::Item;
 use crate::crew::Crew;
@@ -20,10 +21,14 @@ use crate::local::verb;
 use crate::message::Store;
 use crate::mountpoint::{Prepared, Refusal, prepare};
 use crate::name::{Client, Name, NameError};
+use crate::net::address::Address;
+use crate::net::listen::{ListenError, Listener};
+use crate::net::{House, Net};
 use crate::program::Programs;
 use crate::serve::{Acceptor, Bytes, Stage, serve, serve_one, serve_peers};
 use crate::served::{Served, Stopper};
 use crate::server::Server;
+use crate::server::access::Who;
 use crate::spec::{ServiceSpec, Spec};
 use crate::tree::{NodeId, Part};
 
@@ -32,6 +37,8 @@ use crate::tree::{NodeId, Part};
 pub const LARGEST_MESSAGE: usize = MAX_WRITE - PAGE;
 /// Threads that one mount can be served by.
 pub const MOST_THREADS: usize = 64;
+/// How long a connection that has broken is waited for, unless said.
+pub const LINGER: Duration = Duration::from_secs(30);
 const MAX_WRITE: usize = 1 << 20;
 const PAGE: usize = 4096;
 
@@ -73,6 +80,25 @@ pub struct Options {
     pub limits: Limits,
     /// What it has from the start.
     pub items: Vec<Item>,
+    /// How it is found from elsewhere.
+    pub serving: Serving,
+}
+
+/// How a mount is found from elsewhere.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// Where it listens.
+    pub listen: Vec<Address>,
+    /// Also where others can hear what is said.
+    pub insecure: bool,
+    /// How long what a client has open is kept for it when its connection breaks.
+    pub linger: Duration,
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Serving { listen: Vec::new(), insecure: false, linger: LINGER }
+    }
 }
 
 /// How to mount; made by [`Mount::builder`].
@@ -154,16 +180,18 @@ impl Builder {
     pub(crate) fn mount_on(mut self, prepared: &Prepared) -> Result<Mount, MountError> {
         let limits = &mut self.options.limits;
         limits.message = limits.message.min(message_limit());
+        let listeners = listeners(&self.options.serving)?;
         let store = Store::new(limits.bytes, MAX_WRITE + PAGE);
         let keeper = Arc::new(Keeper::default());
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         let mut server = Server::new(limits.clone(), store.clone(), keeper.clone(), uid, gid);
         // As long as the mount lives, nobody asks any more how it began.
         for item in std::mem::take(&mut self.options.items) {
             let made = server.furnish(&item);
             made.map_err(|errno| MountError::Item { path: item.path, error: errno.into() })?;
         }
-        let mounted = self.serve(&prepared.dir, Arc::new(Mutex::new(server)), store, keeper);
+        server.listen_at(listeners.iter().map(|listener| listener.address().to_string()).collect());
+        let mounted = self.serve(&prepared.dir, Arc::new(Mutex::new(server)), store, keeper, listeners);
         mounted.map_err(|error| MountError::Refused { dir: prepared.dir.clone(), error })
     }
 
@@ -173,7 +201,9 @@ impl Builder {
         server: Arc<Mutex<Server>>,
         store: Arc<Store>,
         keeper: Arc<Keeper>,
+        listeners: Vec<Listener>,
     ) -> io::Result<Mount> {
+        let listening = listeners.iter().map(|listener| listener.address().to_string()).collect();
         let (mounts, bell) = (File::open("/proc/self/mountinfo")?, Stopper::new()?);
         let mounted = Mounted::new(dir, MAX_WRITE as u32, self.options.allow_other)?;
         let device = mounted.device()?;
@@ -181,9 +211,13 @@ impl Builder {
         let stage = Stage { server: server.clone(), crew: Crew::new(self.workers) };
         let (crew, grace, stopper) = (stage.crew.clone(), self.grace, bell.clone());
         let programs = Arc::new(Programs::new(server.clone())?);
-        let served = Served { mounted, server, door, device, store, keeper, programs, crew, grace, bell, mounts };
+        let owner = Who { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: [].into() };
+        let (limit, linger) = (self.options.limits.message, self.options.serving.linger);
+        let house = House { server: server.clone(), stopper: bell.clone(), owner, limit, linger };
+        let net = Net::new(listeners, house)?;
+        let served = Served { mounted, server, door, device, store, keeper, programs, crew, grace, bell, mounts, net };
         let end = served.start(self.options.threads)?;
-        Ok(Mount { dir: dir.to_owned(), stage, stopper, grace, end: Some(end) })
+        Ok(Mount { dir: dir.to_owned(), stage, stopper, grace, listening, end: Some(end) })
     }
 }
 
@@ -215,6 +249,8 @@ pub struct Mount {
     stage: Stage,
     stopper: Stopper,
     grace: Duration,
+    /// Where clients from elsewhere find it.
+    listening: Vec<String>,
     /// The thread that ends it. None once that was waited for.
     end: Option<JoinHandle<io::Result<()>>>,
 }
@@ -243,6 +279,9 @@ pub enum MountError {
         /// What was said.
         error: io::Error,
     },
+    /// It cannot be found where it should be; nothing is mounted.
+    #[error("{0}")]
+    Unheard(Box<dyn std::error::Error + Send + Sync>),
     /// What it should have from the start cannot be made; nothing is mounted.
     #[error("cannot make {path}: {error}")]
     Item {
@@ -262,6 +301,11 @@ impl Mount {
     /// The directory that is mounted on: absolute, without symbolic links.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where clients from elsewhere find it.
+    pub(crate) fn listening(&self) -> &[String] {
+        &self.listening
     }
 
     /// A service that answers by `function`: each message of each client is a request, and what the function makes of
@@ -457,6 +501,20 @@ impl Drop for Mount {
             tracing::error!(dir = %self.dir.display(), %error, "the mount has not ended well");
         }
     }
+}
+
+impl From<ListenError> for MountError {
+    fn from(error: ListenError) -> MountError {
+        MountError::Unheard(Box::new(error))
+    }
+}
+
+fn listeners(serving: &Serving) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    for address in &serving.listen {
+        listeners.extend(Listener::on(address, serving.insecure)?);
+    }
+    Ok(listeners)
 }
 
 /// [`LARGEST_MESSAGE`], or less where the administrator allows requests of fewer pages.

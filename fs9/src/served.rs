@@ -21,6 +21,7 @@ use crate::fuse::session::Mounted;
 use crate::keeper::{Keeper, Task};
 use crate::local::verb;
 use crate::message::Store;
+use crate::net::Net;
 use crate::program::Programs;
 use crate::server::Server;
 use crate::ticket::Effects;
@@ -78,6 +79,8 @@ pub struct Served {
     pub bell: Stopper,
     /// Changes when something is mounted or unmounted: /proc/self/mountinfo.
     pub mounts: File,
+    /// Clients from elsewhere.
+    pub net: Net,
 }
 
 /// The threads of a mount.
@@ -110,10 +113,11 @@ impl Served {
 
     /// Serves until stopped or unmounted, then sees to it that everything that waits is answered and the mount point
     /// is free.
-    fn run(self, threads: Threads) -> io::Result<()> {
+    fn run(mut self, threads: Threads) -> io::Result<()> {
         let waited = self.wait_for_the_end();
         self.keeper.end();
         self.stop();
+        self.net.end();
         // While there is still an answer to what they ask of their files in the mount.
         self.programs.end();
         if !self.crew.end(self.grace) {

@@ -74,6 +74,23 @@ pub struct Flags {
     pub continued: bool,
 }
 
+impl Flags {
+    /// The O_* flags of open(2) on Linux (asm-generic/fcntl.h).
+    pub fn of_open(flags: u32) -> Flags {
+        const O_ACCMODE: u32 = 0o3;
+        const O_NONBLOCK: u32 = 0o4000;
+        const O_DSYNC: u32 = 0o10000; // O_SYNC includes it
+        let access = flags & O_ACCMODE;
+        Flags {
+            read: access != 1,
+            write: access == 1 || access == 2,
+            nonblocking: flags & O_NONBLOCK != 0,
+            sync: flags & O_DSYNC != 0,
+            continued: false,
+        }
+    }
+}
+
 /// What a door must know of a file that was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
@@ -193,7 +210,9 @@ impl Server {
         for (_, open) in &mut self.open {
             match open {
                 Open::Peer(peer) => peer.abandon(fx),
-                Open::Events(reader) => reader.watch.take().into_iter().for_each(|watch| fx.wake(watch)),
+                Open::Events(reader) => {
+                    reader.watch.take().into_iter().for_each(|watch| fx.wake(watch, ready::ERR));
+                }
                 _ => {}
             }
         }
@@ -206,6 +225,14 @@ impl Server {
     pub fn walk(&self, dir: File, name: &[u8]) -> Answered<(File, View, Stat)> {
         let (file, view) = self.tree.walk(dir, name)?;
         Ok((file, view, self.tree.stat(file)?))
+    }
+
+    /// The directory that a file is in, and its name there.
+    ///
+    /// # Errors
+    /// ESTALE when the file is gone.
+    pub fn place(&self, file: File) -> Answered<(File, String)> {
+        self.tree.place(file)
     }
 
     /// What stat(2) shows.

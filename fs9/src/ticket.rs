@@ -26,8 +26,8 @@ pub trait Door: Send + Sync {
     /// Answers request `id`. Called once for each; must not wait and must not call the server.
     fn answer(&self, id: u64, answer: Answer);
 
-    /// Whoever polls under `watch` should look again.
-    fn wake(&self, watch: u64);
+    /// Whoever polls under `watch` should look again: it is ready for `now`, as far as is known.
+    fn wake(&self, watch: u64, now: u32);
 }
 
 /// The right and the duty to answer one request. Dropped unanswered, it answers ESHUTDOWN: nobody is forgotten, however
@@ -98,7 +98,7 @@ impl fmt::Debug for Watcher {
 #[derive(Debug, Default)]
 pub struct Effects {
     answers: Vec<(Ticket, Answer)>,
-    wakes: Vec<Watcher>,
+    wakes: Vec<(Watcher, u32)>,
     stop: bool,
 }
 
@@ -113,9 +113,9 @@ impl Effects {
         self.answer(ticket, Answer::Error(errno));
     }
 
-    /// Whoever polls should look again.
-    pub fn wake(&mut self, watcher: Watcher) {
-        self.wakes.push(watcher);
+    /// Whoever polls should look again: it is ready for `now`.
+    pub fn wake(&mut self, watcher: Watcher, now: u32) {
+        self.wakes.push((watcher, now));
     }
 
     /// The server is to be stopped.
@@ -128,8 +128,8 @@ impl Effects {
         for (ticket, answer) in self.answers.drain(..) {
             ticket.answer(answer);
         }
-        for Watcher { door, id } in self.wakes.drain(..) {
-            door.wake(id);
+        for (Watcher { door, id }, now) in self.wakes.drain(..) {
+            door.wake(id, now);
         }
         std::mem::take(&mut self.stop)
     }

@@ -413,6 +413,25 @@ impl Tree {
         }
     }
 
+    /// The directory that a file is in, and its name there. The root is in itself.
+    ///
+    /// # Errors
+    /// ESTALE when it is gone.
+    pub fn place(&self, file: File) -> Result<(File, String), Errno> {
+        if let Some(period) = timer::period(file.node) {
+            return Ok((File::of(TIMERS), humantime::format_duration(period).to_string()));
+        }
+        let node = self.node(file.node)?;
+        match file.part {
+            Part::Own => Ok((File::of(node.parent), node.name.to_string())),
+            part => {
+                let fixed = if file.node == ROOT { &Part::OF_ROOT[..] } else { node.fixed() };
+                let name = fixed.iter().find(|(_, of, _)| *of == part).map_or("", |(name, ..)| name);
+                Ok((File::of(file.node), name.to_owned()))
+            }
+        }
+    }
+
     /// The name of the end that a file is; None when it is none.
     pub fn end_name(&self, file: File) -> Option<&'static str> {
         let end = file.part.end()?;

@@ -314,7 +314,8 @@ impl<F> Server<F> {
         match self.under_way.get(&tag) {
             Some(UnderWay::Asked { read: Some((fid, offset, count)), .. }) => {
                 let (fid, end, got) = (*fid, offset.saturating_add(data.len() as u64), data.len() as u32);
-                if got > 0 && got < *count {
+                // More than there is room for was not asked for in one piece.
+                if got > 0 && got < (*count).min(self.msize - HEADER) {
                     self.ended.insert(fid, (end, *count - got));
                 }
                 self.reply(tag, &Reply::Read { data });
@@ -329,6 +330,12 @@ impl<F> Server<F> {
             self.under_way = HashMap::new(); // memory that many requests took is given back
         }
         taken
+    }
+
+    /// The requests that have no answer yet, but for flushes.
+    pub fn asked(&self) -> impl Iterator<Item = Tag> {
+        let asked = self.under_way.iter().filter(|(_, state)| matches!(state, UnderWay::Asked { .. }));
+        asked.map(|(tag, _)| *tag)
     }
 
     /// Forgets every request: their clients are gone. Answers that still come are dropped.

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -24,6 +25,7 @@ use super::shell::{Word, shown};
 use super::wait::Wait;
 use crate::mount::{MOST_THREADS, Options};
 use crate::mountpoint::{Prepared, prepare};
+use crate::net::address::Address;
 use crate::{Builder, LARGEST_MESSAGE, Limits, Stopper, config};
 
 /// The flag by which a server in the background is told what it is.
@@ -53,6 +55,15 @@ pub struct Up {
     /// Let other users in, as far as the mode bits of each file allow
     #[arg(long)]
     allow_other: bool,
+    /// Serve clients from elsewhere at unix:/path or tcp://host:port; may be given several times
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<Address>,
+    /// Listen also where others can hear and change what is said; such clients come as the mount's owner
+    #[arg(long)]
+    insecure: bool,
+    /// How long what a client has open is kept when its connection breaks [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    linger: Option<Duration>,
     #[command(flatten)]
     figures: Figures,
     /// Serve in the background: say `ready` on standard output, then nothing more
@@ -119,7 +130,7 @@ impl Up {
             tracing::warn!(%error, "cannot tell systemd");
         }
         if !self.quiet {
-            let _ = print(greeting(&prepared.dir, prepared.cleaned));
+            let _ = print(greeting(&prepared.dir, prepared.cleaned, mount.listening()));
         }
         if self.in_background {
             retire().context("cannot go into the background")?;
@@ -139,6 +150,12 @@ impl Up {
     fn options(&self) -> anyhow::Result<Options> {
         let overrule = |options: &mut Options| {
             options.allow_other |= self.allow_other;
+            let serving = &mut options.serving;
+            serving.insecure |= self.insecure;
+            serving.linger = self.linger.unwrap_or(serving.linger);
+            if !self.listen.is_empty() {
+                serving.listen.clone_from(&self.listen);
+            }
             self.figures.overrule(options);
         };
         match &self.config {
@@ -211,11 +228,12 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-fn greeting(dir: &Path, cleaned: bool) -> String {
+fn greeting(dir: &Path, cleaned: bool, listening: &[String]) -> String {
     let cleaned = if cleaned { "cleaned up the mount of an earlier server that had died\n" } else { "" };
     let (shown, root) = (shown(dir), Word(dir));
     let [jobs, whole, readme] = ["jobs", "jobs:whole", "README"].map(|name| dir.join(name));
     let (jobs, whole, readme) = (Word(&jobs), Word(&whole), Word(&readme));
+    let found: String = listening.iter().map(|address| format!("  listens:  {address}\n")).collect();
     let below = if is_below(dir) { "your shell is still below the mount: `cd .` takes it in\n" } else { "" };
     format!(
         "{cleaned}fs9 is up on {shown}\n\
@@ -223,6 +241,7 @@ fn greeting(dir: &Path, cleaned: bool) -> String {
          \x20 receive:  cat {whole}\n\
          \x20 look:     fs9 status {root}   (more in {readme})\n\
          \x20 end:      fs9 down {root}\n\
+         {found}\
          {below}"
     )
 }
@@ -238,9 +257,10 @@ mod tests {
 
     #[test]
     fn the_greeting_can_be_copied_into_a_shell() {
-        let text = greeting(Path::new("/my p"), true);
+        let text = greeting(Path::new("/my p"), true, &["unix:/p".into()]);
         assert!(text.starts_with("cleaned up"), "{text}");
+        assert!(text.contains("\n  listens:  unix:/p\n"), "{text}");
         assert!(text.contains("\n  receive:  cat '/my p/jobs:whole'\n"), "{text}");
-        assert!(greeting(Path::new("/p"), false).starts_with("fs9 is up on /p\n"));
+        assert!(greeting(Path::new("/p"), false, &[]).starts_with("fs9 is up on /p\n"));
     }
 }

@@ -86,6 +86,14 @@ pub fn command(value: &DeValue<'_>) -> Read<Vec<String>> {
     words.ok_or_else(|| instead("the program and its arguments, each in quotes, such as [\"bc\", \"-lq\"]", value))
 }
 
+/// Where to listen.
+pub fn addresses(value: &DeValue<'_>) -> Read<Vec<Address>> {
+    let texts = value.as_array().and_then(|all| all.iter().map(|one| one.get_ref().as_str()).collect());
+    let texts: Vec<&str> =
+        texts.ok_or_else(|| instead("addresses, each in quotes, such as [\"unix:/run/fs9.sock\"]", value))?;
+    texts.into_iter().map(|text| text.parse().map_err(|error: AddressError| error.to_string())).collect()
+}
+
 /// Variables and their values.
 pub fn environment(value: &DeValue<'_>) -> Read<Vec<(String, String)>> {
     let is_name = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);

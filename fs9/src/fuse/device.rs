@@ -89,7 +89,7 @@ impl Door for Device {
         }
     }
 
-    fn wake(&self, watch: u64) {
+    fn wake(&self, watch: u64, _now: u32) {
         let body = NotifyPoll { kh: watch };
         self.send(&OutHeader::notify(FUSE_NOTIFY_POLL, body.as_bytes().len()), body.as_bytes());
     }

@@ -94,7 +94,7 @@ impl FuseDoor {
             let (header, size) = (request.header, data.len());
             // A peer has no position, so only a later piece of one call is anywhere but at 0. With O_APPEND the kernel
             // counts on from the write before, and the two cannot be told apart.
-            let flags = Flags { continued: offset > 0 && flags & O_APPEND == 0, ..flags_of(flags) };
+            let flags = Flags { continued: offset > 0 && flags & O_APPEND == 0, ..Flags::of_open(flags) };
             self.write(buffer, size, &header, fh, flags, fx);
         } else if let Err(errno) = self.dispatch(&request, fx) {
             self.device.error(unique, errno);
@@ -142,7 +142,7 @@ impl FuseDoor {
         let device = &self.device;
         match request.operation {
             Operation::Read { fh, offset, size, flags } => {
-                let (nonblocking, ticket) = (flags_of(flags).nonblocking, self.ticket(header));
+                let (nonblocking, ticket) = (Flags::of_open(flags).nonblocking, self.ticket(header));
                 self.server().read(fh as usize, offset, size as usize, nonblocking, ticket, fx);
             }
             Operation::Lookup { name } => {
@@ -151,7 +151,7 @@ impl FuseDoor {
             }
             Operation::Open { flags } | Operation::Opendir { flags } => {
                 let (file, view) = file_of(header.nodeid).ok_or(Errno::STALE)?;
-                let flags = flags_of(flags);
+                let flags = Flags::of_open(flags);
                 self.inodes().admit(header.nodeid, caller.tid, flags.write)?;
                 let opened = self.server().open(file, view, flags, caller, fx)?;
                 self.inodes().open(header.nodeid);
@@ -257,7 +257,7 @@ impl FuseDoor {
             }
             made => made?,
         };
-        let opened = server.open(file, view, flags_of(flags), caller, fx);
+        let opened = server.open(file, view, Flags::of_open(flags), caller, fx);
         let opened = opened.inspect_err(|_| server.unmake(file, fx))?;
         let entry = self.entry(file, view, &server.stat(file)?, caller);
         self.inodes().open(entry.nodeid);
@@ -381,19 +381,4 @@ fn time_of(time: SetTime) -> SystemTime {
 
 fn caller_of(header: &Header) -> Caller {
     Caller { uid: header.uid, gid: header.gid, tid: header.pid, session: 0 }
-}
-
-/// The O_* flags of open(2) on Linux (asm-generic/fcntl.h).
-fn flags_of(flags: u32) -> Flags {
-    const O_ACCMODE: u32 = 0o3;
-    const O_NONBLOCK: u32 = 0o4000;
-    const O_DSYNC: u32 = 0o10000; // O_SYNC includes it
-    let access = flags & O_ACCMODE;
-    Flags {
-        read: access != 1,
-        write: access == 1 || access == 2,
-        nonblocking: flags & O_NONBLOCK != 0,
-        sync: flags & O_DSYNC != 0,
-        continued: false,
-    }
 }

@@ -1,3 +1,62 @@
 //! Other machines: the addresses where they are found, and the loop that serves those that come.
+//!
+//! ```text
+//! porter    waits for all sockets at once: lets clients in, reads what they say, ends them
+//! origin    who is at the other end of a socket
+//! client    a client: its conversation (`fs9_proto::server`), and the connection it is answered by
+//! door      its requests as verbs of the server
+//! ```
 
 pub mod address;
+mod client;
+mod door;
+pub mod listen;
+mod origin;
+mod porter;
+mod spot;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use client::Bell;
+use listen::Listener;
+pub use porter::House;
+use porter::Porter;
+
+/// The loop that serves clients from elsewhere. Dropped, it has ended, and every client with it.
+#[derive(Debug, Default)]
+pub struct Net {
+    running: Option<(JoinHandle<()>, Arc<Bell>)>,
+}
+
+impl Net {
+    /// Serves who comes to `listeners`. Without any there is no loop.
+    ///
+    /// # Errors
+    /// EMFILE; no thread to be had.
+    pub fn new(listeners: Vec<Listener>, house: House) -> io::Result<Net> {
+        if listeners.is_empty() {
+            return Ok(Net::default());
+        }
+        let bell = Arc::new(Bell::new()?);
+        let porter = Porter::new(listeners, house, bell.clone())?;
+        let thread = thread::Builder::new().name("fs9-net".into()).spawn(move || porter.run())?;
+        Ok(Net { running: Some((thread, bell)) })
+    }
+
+    /// Answers and closes everything.
+    pub fn end(&mut self) {
+        if let Some((thread, bell)) = self.running.take() {
+            bell.end();
+            // It has said what is wrong, if it panicked.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::waiting::Wait;
-use super::{Open, Server};
+use super::{Open, Server, ready};
 use crate::channel::Handle;
 use crate::events::Event;
 use crate::message::Message;
@@ -78,7 +78,7 @@ impl Server {
             if let Some(Open::Events(reader)) = self.open.get_mut(*handle)
                 && let Some(watch) = reader.watch.take()
             {
-                fx.wake(watch);
+                fx.wake(watch, ready::IN);
             }
         }
     }

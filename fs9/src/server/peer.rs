@@ -8,7 +8,7 @@ use fs9_tiers::error::Reason;
 use fs9_tiers::holder::Holder;
 use rustix::io::Errno;
 
-use super::{Answered, Caller, Flags, Open, Opened, Server, Session};
+use super::{Answered, Caller, Flags, Open, Opened, Server, Session, ready};
 use crate::channel::{Done, Handle, Kind};
 use crate::events::Event;
 use crate::message::Message;
@@ -129,7 +129,7 @@ impl Peer {
 
     /// Lets go of everything: the server is stopped and the channel's account closed.
     pub fn abandon(&mut self, fx: &mut Effects) {
-        self.watch.take().into_iter().for_each(|watch| fx.wake(watch.watcher));
+        self.watch.take().into_iter().for_each(|watch| fx.wake(watch.watcher, ready::ERR));
         self.held = None;
         self.unsent.clear();
         self.parked = 0;

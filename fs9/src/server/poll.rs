@@ -63,7 +63,7 @@ impl Server {
                 asleep.extend(peer.watch.is_some().then_some(handle));
                 continue;
             };
-            fx.wake(watch.watcher);
+            fx.wake(watch.watcher, now);
         }
         if let Ok(channel) = self.tree.channel_mut(node) {
             channel.watchers = asleep;

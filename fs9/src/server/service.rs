@@ -230,7 +230,7 @@ impl Server {
             }
         }
         if let Some(watch) = self.peer(acceptor.handle).ok().and_then(|peer| peer.watch.take()) {
-            fx.wake(watch.watcher);
+            fx.wake(watch.watcher, ready::HUP | ready::IN | ready::OUT);
         }
     }
 }
@@ -288,9 +288,12 @@ impl Server {
         }
     }
 
-    /// A descriptor of a peer is closed; for `reason`, where that cannot be asked of the process that has it.
+    /// A descriptor is closed; for `reason`, where that cannot be asked of the process that has it.
     pub fn leave(&mut self, handle: Handle, reason: Option<Reason>, fx: &mut Effects) {
-        self.clunk_peer(handle, reason, fx);
+        match self.open.get(handle) {
+            Some(Open::Peer(_)) => self.clunk_peer(handle, reason, fx),
+            _ => self.clunk(handle, fx),
+        }
     }
 
     /// The process that has `handle` sends nothing more, though it may still receive: the other end reads what was sent, and

@@ -22,7 +22,7 @@ pub struct Origin {
     pub uid: u32,
     /// The process that has made the connection, where it is of this machine. It counts as the holder of what is opened
     /// without another's number.
-    pub process: Option<Holder>,
+    pub process: Option<Arc<Holder>>,
 }
 
 /// A client that has been let in.
@@ -41,6 +41,11 @@ impl Session {
     /// Its process on this machine; 0 where that cannot be seen.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().map_or(0, |process| process.pid())
+    }
+
+    /// Where it came from, to be let in once more.
+    pub fn again(&self) -> Origin {
+        Origin { node: self.node.clone(), uid: self.uid, process: self.process.clone() }
     }
 
     /// Why its descriptors were left, where the connection has ended without a word.
@@ -78,7 +83,7 @@ impl Server {
             return Err(Errno::SHUTDOWN);
         }
         let Origin { node, uid, process } = origin;
-        let session = Session { node, uid, since: SystemTime::now(), process: process.map(Arc::new) };
+        let session = Session { node, uid, since: SystemTime::now(), process };
         let session = Arc::new(session);
         self.tell_of(&session, "connected", None, fx);
         let number = self.sessions.insert(session.clone());

@@ -36,7 +36,7 @@ impl Door for Recorder {
         self.said().push((id, what));
     }
 
-    fn wake(&self, watch: u64) {
+    fn wake(&self, watch: u64, _now: u32) {
         self.said().push((watch, "wake".into()));
     }
 }

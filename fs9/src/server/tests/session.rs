@@ -6,7 +6,7 @@ use fs9_tiers::holder::Holder;
 use super::*;
 
 impl Script {
-    fn admit(&mut self, process: Option<Holder>) -> u32 {
+    fn admit(&mut self, process: Option<Arc<Holder>>) -> u32 {
         let origin = Origin { node: "tcp://10.0.0.7:99".into(), uid: 5, process };
         self.server.admit(origin, &mut self.fx).unwrap().0
     }
@@ -75,7 +75,7 @@ fn what_an_unreachable_node_held_is_given_back() {
 fn a_process_of_this_machine_is_the_holder_of_what_it_opens_through_a_socket() {
     let mut s = Script::usual();
     let ended = Ended::killed();
-    let session = s.admit(Some(Holder::of(ended.tid()).unwrap()));
+    let session = s.admit(Some(Arc::new(Holder::of(ended.tid()).unwrap())));
     s.ctl("new --service --hello s");
     let accept = s.open("s/accept", "rw");
     let connect = s.open_from(session, "s/connect", 0);
