@@ -285,13 +285,14 @@ impl<T> Client<T> {
         }
     }
 
-    /// Ends the session: all fids are gone, and who waits is told. The far side is told when there is a link. What was released
-    /// should have been transmitted before.
+    /// Ends the session: all fids are gone, and who waits is told. The far side is told when there is a link, of which nothing else
+    /// is of any use then. What was released should have been transmitted before.
     pub fn end(&mut self) {
+        self.control.clear();
         if self.link.is_up() {
-            self.link.say_goodbye();
             self.control.push_back(emit(&version(self.settings.msize)));
         }
+        self.link.say_goodbye();
         self.lose(Loss::Ended);
     }
 

@@ -218,6 +218,10 @@ impl<F> Server<F> {
                 return session.acknowledged(received).map(|()| Step::Done);
             }
             Ok((tag, Request::Ping)) => {
+                // With it goes what a silent client would otherwise keep for nothing.
+                if let Some(received) = self.session.as_mut().and_then(|(_, session)| session.acknowledge()) {
+                    self.push(acknowledge(received));
+                }
                 self.push(frame(self.dialect, tag, &Reply::Ping));
                 return Ok(Step::Done);
             }
@@ -369,17 +373,18 @@ impl<F> Server<F> {
         let (_, session) = self.session.as_mut()?;
         Some(match session.poll_transmit()? {
             Transmit::Frame(frame) => frame,
-            Transmit::Acknowledge(received) => {
-                let mut bytes = Vec::new();
-                Request::Ack { received }.emit(Dialect::Own, NO_TAG, &mut bytes);
-                bytes.into()
-            }
+            Transmit::Acknowledge(received) => acknowledge(received),
         })
     }
 
     /// Bytes that [`Server::poll_transmit`] has not given yet: of a client that takes nothing nothing more is to be read.
     pub fn queued_bytes(&self) -> usize {
         self.bare_bytes + self.session.as_ref().map_or(0, |(_, session)| session.queued_bytes())
+    }
+
+    /// Bytes that are held for the client of a session: those, and what it has not acknowledged.
+    pub fn kept_bytes(&self) -> usize {
+        self.bare_bytes + self.session.as_ref().map_or(0, |(_, session)| session.kept_bytes())
     }
 
     /// What is behind a fid.
@@ -428,6 +433,12 @@ impl<F> Server<F> {
         self.ended.clear();
         std::mem::take(&mut self.fids).into_iter()
     }
+}
+
+fn acknowledge(received: u64) -> Bytes {
+    let mut bytes = Vec::new();
+    Request::Ack { received }.emit(Dialect::Own, NO_TAG, &mut bytes);
+    bytes.into()
 }
 
 #[cfg(test)]

@@ -71,6 +71,8 @@ pub(super) struct Asked {
     pub most: u32,
     /// A Tflush of it is on its way.
     pub flushed: bool,
+    /// It may have taken something that nobody waits for any more.
+    orphan: bool,
     /// Its place among those that were never sent; none once it was.
     pending: Option<u64>,
 }
@@ -110,6 +112,9 @@ pub(super) struct Asking<T> {
     /// Calls that fail after a silence, the oldest first.
     prompt: BTreeSet<Call>,
     cancelled: BTreeSet<(Instant, Call)>,
+    /// Where something may have been taken that nobody waits for, and how often. The next request to receive there says that
+    /// what came before has arrived, so it is held back until that is true.
+    orphans: HashMap<Fid, u32>,
 }
 
 impl<T> Default for Asking<T> {
@@ -124,6 +129,7 @@ impl<T> Default for Asking<T> {
             next_tag: 0,
             prompt: BTreeSet::new(),
             cancelled: BTreeSet::new(),
+            orphans: HashMap::new(),
         }
     }
 }
@@ -175,7 +181,7 @@ impl<T> Asking<T> {
 
     /// The next frame that was never sent, which now is.
     pub fn next(&mut self) -> Option<Bytes> {
-        let (_, tag, frame) = self.pending.pop_front()?;
+        let (_, tag, frame) = self.pending.remove(self.ready()?)?;
         self.pending_bytes -= frame.len();
         if let Some(asked) = self.tags.get_mut(&tag) {
             asked.pending = None;
@@ -186,6 +192,16 @@ impl<T> Asking<T> {
             }
         }
         Some(frame)
+    }
+
+    /// The first that need not be held back.
+    fn ready(&self) -> Option<usize> {
+        let held_back = |asked: &Asked| asked.receives && asked.fid.is_some_and(|fid| self.orphans.contains_key(&fid));
+        let mut tags = self.pending.iter().map(|(_, tag, _)| tag);
+        if self.orphans.is_empty() {
+            return tags.next().map(|_| 0);
+        }
+        tags.position(|tag| self.tags.get(tag).is_none_or(|asked| !held_back(asked)))
     }
 
     /// The request with this tag, if the far side can have it.
@@ -200,6 +216,15 @@ impl<T> Asking<T> {
             && let Some(party) = self.calls.get_mut(&call)
         {
             party.tags.retain(|other| *other != tag);
+        }
+        if std::mem::take(&mut asked.orphan)
+            && let Some(fid) = asked.fid
+            && let Some(count) = self.orphans.get_mut(&fid)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.orphans.remove(&fid);
+            }
         }
         if asked.flushed {
             asked.purpose = Purpose::Answered;
@@ -234,7 +259,13 @@ impl<T> Asking<T> {
         if let Some(until) = party.until {
             self.cancelled.remove(&(until, call));
         }
-        Some((party.token, self.withdraw(party.tags.iter().copied())))
+        let withdrawn = self.withdraw(party.tags.iter().copied());
+        for tag in party.tags {
+            let Some(asked) = self.tags.get_mut(&tag).filter(|asked| asked.receives) else { continue };
+            asked.orphan = true;
+            asked.fid.iter().for_each(|fid| *self.orphans.entry(*fid).or_default() += 1);
+        }
+        Some((party.token, withdrawn))
     }
 
     /// What was never sent is withdrawn; of the rest the far side is told that nobody waits for it.
@@ -291,6 +322,7 @@ impl<T> Asking<T> {
         self.pending_bytes = 0;
         self.prompt.clear();
         self.cancelled.clear();
+        self.orphans.clear();
         let mut all: Vec<_> = self.calls.drain().collect();
         all.sort_unstable_by_key(|(call, _)| *call);
         all.into_iter().map(|(_, party)| (party.token, party.kind, party.sent)).collect()
@@ -309,6 +341,7 @@ impl<T> Asking<T> {
             newfid: request.newfid(),
             most: most(request),
             flushed: false,
+            orphan: false,
             pending: Some(self.places),
         };
         self.tags.insert(tag, asked);

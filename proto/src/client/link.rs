@@ -79,9 +79,11 @@ impl Link {
         self.identity = Identity::default();
     }
 
-    /// Nothing that comes is of any use now.
+    /// Nothing that comes over this connection is of any use now.
     pub fn say_goodbye(&mut self) {
-        self.state = State::Useless;
+        if self.state != State::Down {
+            self.state = State::Useless;
+        }
     }
 
     /// When this connection was last known to work.
@@ -136,6 +138,8 @@ impl<T> Client<T> {
             self.ping(now);
         }
         if self.lingers_until().is_some_and(|until| until <= now) {
+            // The far side may be resuming just now what is given up here.
+            self.handle_broken(now);
             self.lose(Loss::Lingered);
         }
         while let Some((_, call)) = self.asking.ending().filter(|(until, _)| *until <= now) {
