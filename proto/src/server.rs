@@ -31,8 +31,8 @@ const BAD_FID: u32 = 9;
 const INTERRUPTED: u32 = 4;
 /// EMFILE.
 const TOO_MANY: u32 = 24;
-/// EOPNOTSUPP.
-const NOT_SUPPORTED: u32 = 95;
+/// ENOENT.
+const NOT_FOUND: u32 = 2;
 /// EPROTO.
 const MALFORMED: u32 = 71;
 
@@ -252,7 +252,8 @@ impl<F> Server<F> {
             Request::Version { .. } | Request::Session { .. } => return Err(Violation::Greeting),
             Request::Flush { oldtag } => return Ok(self.flush(tag, oldtag)),
             Request::Auth { .. } => {
-                self.refuse(tag, NOT_SUPPORTED, "no authentication is needed");
+                // diod's clients go on without only if there is nothing to authenticate with.
+                self.refuse(tag, NOT_FOUND, "no authentication is needed");
                 return Ok(Step::Done);
             }
             _ if self.under_way.len() >= self.limits.requests => {

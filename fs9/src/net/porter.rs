@@ -353,7 +353,8 @@ impl Porter {
                             let door = Door { server: &self.house.server, client, tag };
                             door.serve(&request, &mut self.fx);
                             if let Request::Attach { fid, .. } = request {
-                                attached = client.state().talk.fid(fid).is_ok().then(|| client.state().talk.msize());
+                                let state = client.state();
+                                attached = state.talk.fid(fid).is_ok().then(|| state.talk.msize());
                             }
                         }
                         Step::Cancel(tag) => give_up(&self.house.server, client, tag, &mut self.fx),
