@@ -1,16 +1,17 @@
 //! The side that asks: requests, and what becomes of them when the link is slow, breaks, or never comes back.
 //!
-//! A machine without I/O: what is read from the connection goes into [`Client::handle_frame`], what is to be written comes out of
-//! [`Client::poll_transmit`], and time is an argument. Below it connections come and go; above it a request has exactly one
-//! end: an [`Answer`], or an [`Event::Failed`] that says what is known.
+//! A machine without I/O: what is read from the connection goes into [`Client::handle_frame`], what is to be written
+//! comes out of [`Client::poll_transmit`], and time is an argument. Below it connections come and go; above it a
+//! request has exactly one end: an [`Answer`], or an [`Event::Failed`] that says what is known.
 //!
 //! - **Waiting is for what waits.** Tsend, Trecv and Twatch wait as long as the session lives. All else, and these with
 //!   NONBLOCK, fails when nothing at all has come from the far side for [`Settings::patience`] since it was asked.
 //! - **A cancelled request ends within patience, whatever the link does**, see [`Client::cancel`].
-//! - **What takes something is never lost**: the reply to a Trecv that nobody waits for any more is an [`Answer::Late`].
-//! - **Fids** are given out by [`Client::fid`] and taken back by [`Client::release`], which says the right thing to the far side
-//!   however far the requests came that were to make the fid something. None is used again before that is answered, and none
-//!   of a lost session ever.
+//! - **What takes something is never lost**: the reply to a Trecv that nobody waits for any more is an
+//!   [`Answer::Late`].
+//! - **Fids** are given out by [`Client::fid`] and taken back by [`Client::release`], which says the right thing to the
+//!   far side however far the requests came that were to make the fid something. None is used again before that is
+//!   answered, and none of a lost session ever.
 //!
 //! [`ROOT`] is there in every session: the machine itself attaches it, before anything that was asked.
 
@@ -26,6 +27,8 @@ mod ask;
 mod fids;
 mod link;
 mod reply;
+#[cfg(test)]
+mod tests;
 
 use ask::{Asked, Asking, Kind};
 use fids::Fids;
@@ -94,8 +97,8 @@ pub enum Answer<'a, T> {
         /// The reply.
         reply: Reply<'a>,
     },
-    /// The reply to a Trecv (or Tread) whose asker had to be sent away before it came: what was taken is for whoever receives next
-    /// on this fid. It comes before the reply to any later request.
+    /// The reply to a Trecv (or Tread) whose asker had to be sent away before it came: what was taken is for whoever
+    /// receives next on this fid. It comes before the reply to any later request.
     Late {
         /// Where it was received.
         fid: Fid,
@@ -121,8 +124,8 @@ pub enum Event<T> {
         /// The longest message that the far side takes, in bytes.
         limit: u32,
     },
-    /// The link is gone, by [`Client::handle_broken`] or because the far side was silent for too long: its connection is of no
-    /// more use and is to be closed.
+    /// The link is gone, by [`Client::handle_broken`] or because the far side was silent for too long: its connection
+    /// is of no more use and is to be closed.
     Down,
     /// The session is gone, and all fids with it; what waited has failed. The next connection begins another one.
     Lost(Loss),
@@ -133,7 +136,8 @@ pub enum Event<T> {
 /// Why there is no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// It was cancelled: nothing was sent, and nothing is taken from anybody (EINTR). What a late reply brings is [`Answer::Late`].
+    /// It was cancelled: nothing was sent, and nothing is taken from anybody (EINTR). What a late reply brings is
+    /// [`Answer::Late`].
     #[error("cancelled")]
     Cancelled,
     /// The far side says nothing (EHOSTUNREACH). Of what changes something there it is not known whether it happened.
@@ -229,9 +233,9 @@ impl<T> Client<T> {
         (self.fids.len() < MAX_FIDS).then(|| self.fids.alloc())
     }
 
-    /// Asks all of `requests` at once, of which the later may count on the earlier: one call, one answer, one round trip. It is
-    /// answered with the reply to the last one, or the first error. Whoever adds a [`Client::release`] before anything is
-    /// transmitted has that in the same round trip.
+    /// Asks all of `requests` at once, of which the later may count on the earlier: one call, one answer, one round
+    /// trip. It is answered with the reply to the last one, or the first error. Whoever adds a [`Client::release`]
+    /// before anything is transmitted has that in the same round trip.
     ///
     /// # Errors
     /// [`MAX_REQUESTS`] are under way; the token comes back.
@@ -258,8 +262,8 @@ impl<T> Client<T> {
         Ok(call)
     }
 
-    /// The fid is of no more use, whatever has become of the requests that named it. Nobody is told how that went. A fid of a lost
-    /// session needs nothing more, and one that nothing was made of is free at once.
+    /// The fid is of no more use, whatever has become of the requests that named it. Nobody is told how that went. A
+    /// fid of a lost session needs nothing more, and one that nothing was made of is free at once.
     pub fn release(&mut self, fid: Fid, how: Release) {
         if fid == ROOT || !self.fids.leave(fid) {
             return;
@@ -273,10 +277,10 @@ impl<T> Client<T> {
         );
     }
 
-    /// Nobody wants to wait for this any longer; nothing happens if it has ended. It ends within patience, whatever the link does:
-    /// as if nothing had happened when the answer overtakes; [`Failure::Cancelled`] when the far side says that there will be no
-    /// answer, or never had the request; and when it says nothing in time, [`Failure::Unknown`] for a message that was on its
-    /// way, [`Failure::Cancelled`] for the rest.
+    /// Nobody wants to wait for this any longer; nothing happens if it has ended. It ends within patience, whatever the
+    /// link does: as if nothing had happened when the answer overtakes; [`Failure::Cancelled`] when the far side says
+    /// that there will be no answer, or never had the request; and when it says nothing in time, [`Failure::Unknown`]
+    /// for a message that was on its way, [`Failure::Cancelled`] for the rest.
     pub fn cancel(&mut self, now: Instant, call: Call) {
         let Some(left) = self.asking.cancel(call, now + self.settings.patience) else { return };
         self.unbind(left.withdrawn);
@@ -285,8 +289,8 @@ impl<T> Client<T> {
         }
     }
 
-    /// Ends the session: all fids are gone, and who waits is told. The far side is told when there is a link, of which nothing else
-    /// is of any use then. What was released should have been transmitted before.
+    /// Ends the session: all fids are gone, and who waits is told. The far side is told when there is a link, of which
+    /// nothing else is of any use then. What was released should have been transmitted before.
     pub fn end(&mut self) {
         self.control.clear();
         if self.link.is_up() {
@@ -296,7 +300,8 @@ impl<T> Client<T> {
         self.lose(Loss::Ended);
     }
 
-    /// What is to be written to the connection next. To be called until there is nothing, whenever anything else was called.
+    /// What is to be written to the connection next. To be called until there is nothing, whenever anything else was
+    /// called.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
         if let Some(frame) = self.control.pop_front() {
             return Some(frame);

@@ -1,10 +1,10 @@
-//! One conversation over one connection after another: each side numbers its frames, keeps each until the other says that
-//! it has it, and after a reconnect sends the rest again. What is above a session knows nothing of broken links.
+//! One conversation over one connection after another: each side numbers its frames, keeps each until the other says
+//! that it has it, and after a reconnect sends the rest again. What is above a session knows nothing of broken links.
 //!
 //! A session is a machine without I/O. Frames to be sent go in by [`Session::keep`] and come out by
 //! [`Session::poll_transmit`], which also says when an acknowledgement is to go with them. Numbers are never written:
-//! both sides count, from the first frame after the two have agreed on the session. Acknowledgements themselves, and what
-//! keeps a link alive, are not counted and not kept.
+//! both sides count, from the first frame after the two have agreed on the session. Acknowledgements themselves, and
+//! what keeps a link alive, are not counted and not kept.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -42,9 +42,9 @@ pub const ACK_BYTES: usize = 64 << 10;
 
 /// How much is kept for a far side that does not acknowledge, before [`Session::received`] calls it a violation.
 ///
-/// An acknowledgement goes before every frame that is sent, so whoever sends a frame has acknowledged all it had by then. What
-/// is still kept when that frame comes are answers to requests that were then outstanding: `frames` is to be at least the
-/// number of those that the protocol above allows, and `bytes` what one is willing to hold for them.
+/// An acknowledgement goes before every frame that is sent, so whoever sends a frame has acknowledged all it had by
+/// then. What is still kept when that frame comes are answers to requests that were then outstanding: `frames` is to be
+/// at least the number of those that the protocol above allows, and `bytes` what one is willing to hold for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Frames that may be kept, besides [`ACK_FRAMES`].
@@ -120,16 +120,18 @@ impl Session {
         }
     }
 
-    /// A frame to be sent, as often as it takes. It comes out by [`Session::poll_transmit`] after those that were kept before.
+    /// A frame to be sent, as often as it takes. It comes out by [`Session::poll_transmit`] after those that were kept
+    /// before.
     ///
-    /// What is kept is not bounded here but by who sends: by tags, credits, or by reading nothing more from a far side for
-    /// which there is too much in [`Session::queued_bytes`].
+    /// What is kept is not bounded here but by who sends: by tags, credits, or by reading nothing more from a far side
+    /// for which there is too much in [`Session::queued_bytes`].
     pub fn keep(&mut self, frame: Bytes) {
         self.kept_bytes += frame.len();
         self.kept.push_back(frame);
     }
 
-    /// A counted frame of `bytes` bytes has come whole. To be called when it is understood, before anything is answered.
+    /// A counted frame of `bytes` bytes has come whole. To be called when it is understood, before anything is
+    /// answered.
     ///
     /// # Errors
     /// The far side has left more unacknowledged than the limits allow. The session is to be ended.
@@ -156,8 +158,8 @@ impl Session {
         Ok(())
     }
 
-    /// What is to be written next, if there is a connection: an acknowledgement before each frame that can tell something new,
-    /// and one alone when much has come and nothing is to be sent.
+    /// What is to be written next, if there is a connection: an acknowledgement before each frame that can tell
+    /// something new, and one alone when much has come and nothing is to be sent.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         if !self.connected {
             return None;
@@ -175,7 +177,8 @@ impl Session {
         Some(Transmit::Frame(frame))
     }
 
-    /// What the far side is to be told before something that is not a frame of the session (a ping), if it is not known there.
+    /// What the far side is to be told before something that is not a frame of the session (a ping), if it is not known
+    /// there.
     pub fn acknowledge(&mut self) -> Option<u64> {
         let news = self.connected && self.told != self.received;
         self.told = self.received;
@@ -183,7 +186,8 @@ impl Session {
         news.then_some(self.received)
     }
 
-    /// Whether so much has come since the last acknowledgement that the next goes alone; [`Session::poll_transmit`] sees to it.
+    /// Whether so much has come since the last acknowledgement that the next goes alone; [`Session::poll_transmit`]
+    /// sees to it.
     pub fn ack_due(&self) -> bool {
         self.received - self.told >= ACK_FRAMES || self.untold_bytes >= ACK_BYTES
     }
@@ -193,8 +197,9 @@ impl Session {
         self.connected = false;
     }
 
-    /// There is a new connection, on which each side has told the other how many frames it has: the far one has `far_has` of ours,
-    /// and was told [`Session::received_frames`]. What it lacks comes out of [`Session::poll_transmit`] again, in order.
+    /// There is a new connection, on which each side has told the other how many frames it has: the far one has
+    /// `far_has` of ours, and was told [`Session::received_frames`]. What it lacks comes out of
+    /// [`Session::poll_transmit`] again, in order.
     ///
     /// # Errors
     /// It cannot have so many, or has lost some: this is another session. Nothing has changed.

@@ -112,8 +112,8 @@ pub(super) struct Asking<T> {
     /// Calls that fail after a silence, the oldest first.
     prompt: BTreeSet<Call>,
     cancelled: BTreeSet<(Instant, Call)>,
-    /// Where something may have been taken that nobody waits for, and how often. The next request to receive there says that
-    /// what came before has arrived, so it is held back until that is true.
+    /// Where something may have been taken that nobody waits for, and how often. The next request to receive there says
+    /// that what came before has arrived, so it is held back until that is true.
     orphans: HashMap<Fid, u32>,
 }
 

@@ -53,8 +53,8 @@ impl Fids {
         }
     }
 
-    /// One such request will never be sent. True if the far side will never have heard of the fid, which is then free if it
-    /// was given back.
+    /// One such request will never be sent. True if the far side will never have heard of the fid, which is then free
+    /// if it was given back.
     pub fn unbind(&mut self, fid: Fid) -> bool {
         let Some(state) = self.used.get_mut(&fid) else { return false };
         state.binders = state.binders.saturating_sub(1);
