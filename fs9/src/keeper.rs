@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use crate::attachment::{Account, Attach};
 use crate::host::Host;
+use crate::net::attach::Links;
 use crate::tree::NodeId;
 
 /// What is to be done. Shared by the server, which asks, and the thread that does it.
@@ -14,12 +15,15 @@ use crate::tree::NodeId;
 pub struct Keeper {
     asked: Mutex<Asked>,
     changed: Condvar,
+    /// The nodes that are attached.
+    links: Arc<Links>,
 }
 
 #[derive(Debug, Default)]
 struct Asked {
     alarm: Option<Instant>,
     engaged: Vec<NodeId>,
+    attached: Vec<NodeId>,
     over: bool,
 }
 
@@ -30,6 +34,8 @@ pub enum Task {
     Tick,
     /// Start a process for a service.
     Start(NodeId),
+    /// Reach a node that was attached.
+    Reach(NodeId),
     /// End.
     End,
 }
@@ -54,6 +60,9 @@ impl Keeper {
             if let Some(service) = asked.engaged.pop() {
                 return Task::Start(service);
             }
+            if let Some(node) = asked.attached.pop() {
+                return Task::Reach(node);
+            }
             let now = Instant::now();
             if asked.alarm.take_if(|alarm| *alarm <= now).is_some() {
                 return Task::Tick;
@@ -67,6 +76,11 @@ impl Keeper {
                 None => self.changed.wait(asked).unwrap_or_else(PoisonError::into_inner),
             };
         }
+    }
+
+    /// The nodes that are attached.
+    pub fn links(&self) -> Arc<Links> {
+        self.links.clone()
     }
 
     /// There is nothing to do any more.
@@ -84,11 +98,15 @@ impl Host for Keeper {
         self.ask(|asked| asked.engaged.push(service));
     }
 
-    fn attach(&self, _node: NodeId, _how: Attach, _account: Arc<Account>) -> Result<(), Errno> {
+    fn attach(&self, node: NodeId, how: Attach, account: Arc<Account>) -> Result<(), Errno> {
+        self.links.add(node, how, account)?;
+        self.ask(|asked| asked.attached.push(node));
         Ok(())
     }
 
-    fn detach(&self, _node: NodeId) {}
+    fn detach(&self, node: NodeId) {
+        self.links.remove(node);
+    }
 }
 
 #[cfg(test)]

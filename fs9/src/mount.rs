@@ -207,7 +207,7 @@ impl Builder {
         let (mounts, bell) = (File::open("/proc/self/mountinfo")?, Stopper::new()?);
         let mounted = Mounted::new(dir, MAX_WRITE as u32, self.options.allow_other)?;
         let device = mounted.device()?;
-        let door = Arc::new(FuseDoor::new(server.clone(), device.clone(), store.clone()));
+        let door = Arc::new(FuseDoor::new(server.clone(), device.clone(), store.clone(), keeper.links()));
         let stage = Stage { server: server.clone(), crew: Crew::new(self.workers) };
         let (crew, grace, stopper) = (stage.crew.clone(), self.grace, bell.clone());
         let programs = Arc::new(Programs::new(server.clone())?);

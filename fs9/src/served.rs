@@ -118,6 +118,7 @@ impl Served {
         self.keeper.end();
         self.stop();
         self.net.end();
+        self.keeper.links().end();
         // While there is still an answer to what they ask of their files in the mount.
         self.programs.end();
         if !self.crew.end(self.grace) {
@@ -130,11 +131,13 @@ impl Served {
 
     fn spawn_keeper(&self) -> io::Result<JoinHandle<()>> {
         let (keeper, server, programs) = (self.keeper.clone(), self.server.clone(), self.programs.clone());
+        let far = self.door.far();
         thread::Builder::new().name("fs9-keeper".into()).spawn(move || {
             loop {
                 match keeper.next() {
                     Task::Tick => verb(&server, Server::tick),
                     Task::Start(service) => programs.start(service),
+                    Task::Reach(node) => keeper.links().start(node, far.clone(), server.clone()),
                     Task::End => return,
                 }
             }
@@ -221,7 +224,7 @@ fn run_loop(door: &FuseDoor, device: &Device, store: &Arc<Store>, bell: &Stopper
     let mut patience = Patience::new();
     loop {
         let reading = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        patience.look(device);
+        patience.look(|| device.is_ready());
         let Some(len) = device.receive(&mut buffer)? else { return Ok(()) };
         let closing = is_release(&buffer[..len]).then_some(reading);
         let next = door.serve(&mut buffer, len, &mut fx);

@@ -21,12 +21,14 @@ pub struct Man {
 }
 
 /// Every command has a page. Listed, because the parser cannot ask itself while it is being made; a test compares.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "up",
     "check",
     "down",
     "new",
     "spawn",
+    "attach",
+    "detach",
     "rm",
     "ls",
     "status",

@@ -161,7 +161,7 @@ fn unknown_keys() {
     for (text, words) in [
         ("[channel.x]", {
             "1:2: channel: there is no such key: the keys here are mount, limits, directory, queue, pair, service, topic, \
-             program"
+             program, node"
         }),
         ("[limits]\nmesage = 1", {
             "2:1: limits.mesage: there is no such key: the keys here are message, channels, opens, bytes"

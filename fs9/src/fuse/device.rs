@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -74,6 +75,54 @@ impl Device {
         // ENOENT: the caller is gone or the mount is being aborted; there is nobody to tell.
         if let Err(error) = sent {
             tracing::debug!(unique = header.unique, %error, "reply not taken");
+        }
+    }
+}
+
+/// A request that is to be answered once. Dropped unanswered, it answers ESHUTDOWN.
+#[derive(Debug)]
+pub struct Due {
+    device: Arc<Device>,
+    unique: u64,
+}
+
+impl Due {
+    /// The request `unique` of `device`.
+    pub fn new(device: Arc<Device>, unique: u64) -> Due {
+        Due { device, unique }
+    }
+
+    /// The number of the request.
+    pub fn unique(&self) -> u64 {
+        self.unique
+    }
+
+    /// Replies with a structure of the protocol.
+    pub fn reply(self, body: &(impl IntoBytes + Immutable)) {
+        self.reply_bytes(body.as_bytes());
+    }
+
+    /// Replies with bytes; without any, that it is done.
+    pub fn reply_bytes(mut self, body: &[u8]) {
+        self.device.reply_bytes(std::mem::take(&mut self.unique), body);
+    }
+
+    /// Replies with an error.
+    pub fn error(mut self, errno: Errno) {
+        self.device.error(std::mem::take(&mut self.unique), errno);
+    }
+
+    /// It has been answered by somebody else.
+    pub fn forget(mut self) {
+        self.unique = 0;
+    }
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        // No request has the number 0, which therefore means answered.
+        if self.unique != 0 {
+            self.device.error(self.unique, Errno::SHUTDOWN);
         }
     }
 }

@@ -13,19 +13,24 @@ use super::abi::{
     StatfsOut,
 };
 use super::device::Device;
+use super::far::{Far, is_asked_elsewhere};
 use super::inode::Inodes;
-use super::node::{file_of, node_id};
+use super::node::{file_of, is_far, node_id};
 use crate::message::Store;
+use crate::net::attach::Links;
 use crate::server::{Caller, Data, Flags, Opened, Server};
 use crate::ticket::{Effects, Ticket, Watcher};
 use crate::tree::{Attr, File, Stat};
 use crate::view::View;
 
 /// Seconds for which the kernel may remember what stat(2) shows. Names it may not remember at all: see `inode`.
-const ATTR_VALID: u64 = 1;
+pub const ATTR_VALID: u64 = 1;
 
 /// The unit in which stdio and others read and write: larger than a page, so that fewer of them cut their messages.
-const BLOCK: u32 = 65_536;
+pub const BLOCK: u32 = 65_536;
+
+/// As in asm-generic/fcntl.h.
+pub const O_EXCL: u32 = 0o200;
 
 /// From this size on a message keeps the buffer it was read into instead of being copied out of it.
 const LARGE: usize = 256 * 1024;
@@ -54,6 +59,7 @@ pub struct FuseDoor {
     device: Arc<Device>,
     store: Arc<Store>,
     inodes: Mutex<Inodes>,
+    far: Arc<Far>,
     /// The thread whose request ends a loop; 0 while the mount is to go on.
     ender: AtomicU32,
 }
@@ -63,8 +69,14 @@ type Replied = Result<(), Errno>;
 
 impl FuseDoor {
     /// The door of `device` to `server`.
-    pub fn new(server: Arc<Mutex<Server>>, device: Arc<Device>, store: Arc<Store>) -> FuseDoor {
-        FuseDoor { server, device, store, inodes: Mutex::default(), ender: AtomicU32::new(0) }
+    pub fn new(server: Arc<Mutex<Server>>, device: Arc<Device>, store: Arc<Store>, links: Arc<Links>) -> FuseDoor {
+        let far = Arc::new(Far::new(device.clone(), links));
+        FuseDoor { server, device, store, inodes: Mutex::default(), far, ender: AtomicU32::new(0) }
+    }
+
+    /// The door to other nodes.
+    pub fn far(&self) -> Arc<Far> {
+        self.far.clone()
     }
 
     /// From now on each request of thread `tid` ends the loop that gets it.
@@ -95,6 +107,11 @@ impl FuseDoor {
             // A peer has no position, so only a later piece of one call is anywhere but at 0. With O_APPEND the kernel
             // counts on from the write before, and the two cannot be told apart.
             let flags = Flags { continued: offset > 0 && flags & O_APPEND == 0, ..Flags::of_open(flags) };
+            if is_asked_elsewhere(header.nodeid) {
+                let written = self.far.write(&header, fh, offset, flags, data);
+                written.unwrap_or_else(|errno| self.device.error(unique, errno));
+                return Turn::Next;
+            }
             self.write(buffer, size, &header, fh, flags, fx);
         } else if let Err(errno) = self.dispatch(&request, fx) {
             self.device.error(unique, errno);
@@ -140,6 +157,9 @@ impl FuseDoor {
         let (unique, caller) = (header.unique, caller_of(header));
         let file = || file_of(header.nodeid).map(|(file, _)| file).ok_or(Errno::STALE);
         let device = &self.device;
+        if is_asked_elsewhere(header.nodeid) && !self.is_answered_here(header.nodeid, &request.operation) {
+            return self.far.serve(header, &request.operation);
+        }
         match request.operation {
             Operation::Read { fh, offset, size, flags } => {
                 let (nonblocking, ticket) = (Flags::of_open(flags).nonblocking, self.ticket(header));
@@ -187,6 +207,9 @@ impl FuseDoor {
                 if flags & !RENAME_NOREPLACE != 0 {
                     return Err(Errno::INVAL);
                 }
+                if is_asked_elsewhere(newdir) {
+                    return Err(Errno::XDEV);
+                }
                 let (new_dir, _) = file_of(newdir).ok_or(Errno::STALE)?;
                 self.server().rename(file()?, name, new_dir, newname)?;
                 device.done(unique);
@@ -225,13 +248,15 @@ impl FuseDoor {
                 let listing = self.list(fh as usize, offset, size, true)?;
                 device.reply_bytes(unique, listing.as_bytes());
             }
-            Operation::Interrupt { unique } => self.server().interrupt(unique, fx),
+            Operation::Interrupt { unique } => {
+                self.far.interrupt(unique);
+                self.server().interrupt(unique, fx);
+            }
             Operation::Statfs => device.reply(unique, &self.statfs()),
             Operation::Fsyncdir | Operation::Access { .. } | Operation::Destroy => device.done(unique),
-            Operation::Forget { .. } => self.inodes().forget(header.nodeid),
+            Operation::Forget { nlookup } => self.forget(header.nodeid, nlookup),
             Operation::BatchForget { forgets } => {
-                let mut inodes = self.inodes();
-                forgets.iter().for_each(|forget| inodes.forget(forget.nodeid.get()));
+                forgets.iter().for_each(|forget| self.forget(forget.nodeid.get(), forget.nlookup.get()));
             }
             Operation::Symlink | Operation::Link => return Err(Errno::PERM),
             Operation::Readlink => return Err(Errno::INVAL),
@@ -247,8 +272,20 @@ impl FuseDoor {
         Ok(())
     }
 
+    /// Of another node's root, what is known here; and what is asked of no node.
+    fn is_answered_here(&self, id: u64, operation: &Operation<'_>) -> bool {
+        match operation {
+            Operation::Getattr { .. } | Operation::Setattr(_) => !is_far(id),
+            Operation::Forget { .. } | Operation::BatchForget { .. } | Operation::Interrupt { .. } => true,
+            _ => false,
+        }
+    }
+
+    fn forget(&self, id: u64, lookups: u64) {
+        if is_far(id) { self.far.forget(id, lookups) } else { self.inodes().forget(id) }
+    }
+
     fn create(&self, dir: File, name: &[u8], flags: u32, caller: Caller, fx: &mut Effects) -> Result<CreateOut, Errno> {
-        const O_EXCL: u32 = 0o200;
         let mut server = self.server();
         let (file, view) = match server.make_queue(dir, name, 0o600, caller, fx) {
             // Somebody made it after the kernel looked. It looks again, and then asks whether this caller may open it.
@@ -340,11 +377,17 @@ fn attr_out(stat: &Stat) -> AttrOut {
 }
 
 fn open_out(opened: Opened, view: View) -> OpenOut {
-    let stream = if opened.stream { FOPEN_NONSEEKABLE | FOPEN_STREAM } else { 0 };
-    let flush = if opened.flush { 0 } else { FOPEN_NOFLUSH };
+    let open_flags = open_flags(opened.stream, opened.flush, view);
+    OpenOut { fh: opened.handle as u64, open_flags, padding: 0 }
+}
+
+/// The FOPEN_* flags of a descriptor.
+pub fn open_flags(stream: bool, flush: bool, view: View) -> u32 {
+    let stream = if stream { FOPEN_NONSEEKABLE | FOPEN_STREAM } else { 0 };
+    let flush = if flush { 0 } else { FOPEN_NOFLUSH };
     // The bytes of a view are put together in the order of the writes, so those must come one after the other.
     let parallel = if view == View::Plain { FOPEN_PARALLEL_DIRECT_WRITES } else { 0 };
-    OpenOut { fh: opened.handle as u64, open_flags: FOPEN_DIRECT_IO | stream | flush | parallel, padding: 0 }
+    FOPEN_DIRECT_IO | stream | flush | parallel
 }
 
 fn attr_of(stat: &Stat) -> abi::Attr {

@@ -3,6 +3,7 @@
 pub mod abi;
 pub(crate) mod device;
 pub(crate) mod door;
+pub(crate) mod far;
 mod inode;
 mod node;
 pub(crate) mod patience;

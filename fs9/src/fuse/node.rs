@@ -13,6 +13,9 @@ const SERIAL_SHIFT: u32 = NODE_BITS + PART_BITS + VIEW_BITS;
 /// is still open.
 pub const SERIALS: u64 = 1 << (64 - SERIAL_SHIFT);
 
+/// In the place of a view: what the id names is another node's.
+const FAR: u64 = (1 << VIEW_BITS) - 1;
+
 const VIEWS: [View; 3] = [View::Plain, View::Line, View::Whole];
 
 /// Timers have as many numbers as nodes that have a name.
@@ -29,6 +32,17 @@ pub fn file_of(id: u64) -> Option<(File, View)> {
     let part = Part::ALL.get((id >> NODE_BITS) as usize & ((1 << PART_BITS) - 1))?;
     let view = VIEWS.get((id >> (NODE_BITS + PART_BITS)) as usize & ((1 << VIEW_BITS) - 1))?;
     Some((File { node: id & ((1 << NODE_BITS) - 1), part: *part }, *view))
+}
+
+/// The id of another node's file: a number of its own, and a view that is none.
+pub fn far_id(number: u64) -> u64 {
+    let low = NODE_BITS + PART_BITS;
+    (number & ((1 << low) - 1)) | FAR << low | number >> low << SERIAL_SHIFT
+}
+
+/// Whether an id is that of another node's file.
+pub fn is_far(id: u64) -> bool {
+    id >> (NODE_BITS + PART_BITS) & FAR == FAR
 }
 
 /// An id without its serial number, and that.
@@ -55,5 +69,16 @@ mod tests {
         }
         assert_eq!(node_id(File::of(ROOT), View::Plain, 0), super::super::abi::FUSE_ROOT_ID);
         assert_eq!(file_of(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_far_id_is_none_of_ours() {
+        let numbers = [1, 2, 1 << 36, 1 << 37, (1 << 37) + 1, 1 << 61];
+        for number in numbers {
+            assert!(is_far(far_id(number)) && file_of(far_id(number)).is_none());
+        }
+        let ids: std::collections::BTreeSet<u64> = numbers.map(far_id).into();
+        assert_eq!(ids.len(), numbers.len());
+        assert!(!is_far(node_id(File::of(Tree::LAST), View::Whole, SERIALS - 1)));
     }
 }

@@ -1,4 +1,4 @@
-//! How long a loop looks for the next request before it sleeps.
+//! How long a loop looks for the next request, or a link for the next reply, before it sleeps.
 //!
 //! Waking a sleeping processor costs more than everything else about a message (30-40 us here), so a loop that has
 //! just worked looks again for a short while. It does so only while that pays: each time nothing came, it looks half
@@ -6,8 +6,6 @@
 //! that it waits for.
 
 use std::time::{Duration, Instant};
-
-use super::device::Device;
 
 /// Long enough for the other party of a round trip to answer, not much longer than waking up takes.
 const LOOK: Duration = Duration::from_micros(60);
@@ -30,8 +28,8 @@ impl Patience {
         Patience { alone, misses: 0, sleeps: 0 }
     }
 
-    /// Returns when a request is there, or when it is time to sleep.
-    pub fn look(&mut self, device: &Device) {
+    /// Returns when what is waited for is there, or when it is time to sleep.
+    pub fn look(&mut self, mut is_there: impl FnMut() -> bool) {
         if self.alone {
             return;
         }
@@ -41,7 +39,7 @@ impl Patience {
         }
         let start = Instant::now();
         loop {
-            if device.is_ready() {
+            if is_there() {
                 self.misses = 0;
                 return;
             }

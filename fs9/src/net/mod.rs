@@ -5,9 +5,11 @@
 //! origin    who is at the other end of a socket
 //! client    a client: its conversation (`fs9_proto::server`), and the connection it is answered by
 //! door      its requests as verbs of the server
+//! attach    the other side: links to the nodes whose trees are shown here
 //! ```
 
 pub mod address;
+pub mod attach;
 mod client;
 mod door;
 pub mod listen;

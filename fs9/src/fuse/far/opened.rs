@@ -1,0 +1,69 @@
+//! An open descriptor of another node's file, and the process behind it: only this machine knows how that ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fs9_proto::message::Fid;
+use fs9_tiers::error::Reason;
+use fs9_tiers::holder::Holder;
+
+use crate::net::attach::Link;
+use crate::server::Flags;
+use crate::view::View;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Opened {
+    /// The way to its node.
+    pub link: Arc<Link>,
+    /// What it is there.
+    pub fid: Fid,
+    /// It has no position: each read is of a message.
+    pub stream: bool,
+    /// How its bytes are messages.
+    pub view: View,
+    /// How it was opened.
+    pub flags: Flags,
+    holder: Holder,
+    /// The holder closed it while alive, and nothing was asked of it since.
+    closed: AtomicBool,
+}
+
+impl Opened {
+    /// A descriptor that `holder` is about to have.
+    pub fn new(link: Arc<Link>, fid: Fid, view: View, flags: Flags, holder: Holder) -> Opened {
+        Opened { link, fid, stream: false, view, flags, holder, closed: AtomicBool::new(false) }
+    }
+
+    /// What is sure to be a stream.
+    pub fn of_a_queue(self) -> Opened {
+        Opened { stream: true, ..self }
+    }
+
+    /// The process that opened it.
+    pub fn pid(&self) -> u32 {
+        self.holder.pid()
+    }
+
+    /// Whether the kernel is to tell of every close.
+    pub fn wants_flush(&self) -> bool {
+        self.stream && self.flags.read && !self.flags.write
+    }
+
+    /// Something is asked of it.
+    pub fn note_use(&self) {
+        self.closed.store(false, Ordering::Relaxed);
+    }
+
+    /// Thread `tid` has closed one of perhaps several descriptors, see `server/peer.rs`.
+    pub fn note_close(&self, tid: u32) {
+        if self.holder.owns(tid) {
+            self.closed.store(self.holder.ending() == Reason::Closed, Ordering::Relaxed);
+        }
+    }
+
+    /// Why it was released, as far as anybody wants to know.
+    pub fn reason(&self) -> Reason {
+        if !self.stream || self.closed.load(Ordering::Relaxed) { Reason::Closed } else { self.holder.ending() }
+    }
+}

@@ -1,0 +1,268 @@
+//! The thread of a link: it dials, reads what comes, and sees to the clock.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use fs9_proto::client::{Answer, Event};
+use fs9_proto::frame::Frames;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::dial::{self, Backoff};
+use super::link::Link;
+use super::said;
+use crate::attachment::LinkState;
+use crate::fuse::far::{Asked, Far};
+use crate::fuse::patience::Patience;
+use crate::local::verb;
+use crate::server::Server;
+
+/// How long a connection may take to be there.
+const DIAL: Duration = Duration::from_secs(10);
+
+/// What the thread is at.
+#[derive(Debug)]
+enum Phase {
+    /// Waiting to dial.
+    Resting(Instant),
+    /// Waiting for a connection, which fails at a time; others may be tried then.
+    Dialling { socket: OwnedFd, others: Vec<OwnedFd>, until: Instant },
+    /// Reading.
+    Connected(Arc<OwnedFd>),
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Driver {
+    link: Arc<Link>,
+    far: Arc<Far>,
+    server: Arc<Mutex<Server>>,
+    phase: Phase,
+    frames: Frames,
+    backoff: Backoff,
+    /// What `status` says.
+    state: LinkState,
+    /// The last failure that was told.
+    told: Option<String>,
+}
+
+impl Driver {
+    /// A thread to be.
+    pub fn new(link: Arc<Link>, far: Arc<Far>, server: Arc<Mutex<Server>>) -> Driver {
+        Driver {
+            link,
+            far,
+            server,
+            phase: Phase::Resting(Instant::now()),
+            frames: Frames::default(),
+            backoff: Backoff::new(),
+            state: LinkState::Dialling,
+            told: None,
+        }
+    }
+
+    /// Runs until the node is detached.
+    pub fn run(mut self) {
+        let mut patience = Patience::new();
+        loop {
+            let now = Instant::now();
+            let (ended, events) = self.link.hear(|state| {
+                state.client.handle_timeout(now);
+                state.has_ended()
+            });
+            self.tell(events, "nothing was heard of it for too long");
+            if ended {
+                return;
+            }
+            if let Err(reason) = self.step(now, &mut patience) {
+                self.fail(&reason);
+            }
+        }
+    }
+
+    /// Goes on with what it is at, or sleeps until there is something to do.
+    fn step(&mut self, now: Instant, patience: &mut Patience) -> Result<(), String> {
+        match &mut self.phase {
+            Phase::Resting(until) if *until <= now => {
+                let mut sockets = dial::begin(&self.link.how)?.into_iter();
+                let Some(socket) = sockets.next() else { return Err("it has no address".into()) };
+                self.phase = Phase::Dialling { socket, others: sockets.collect(), until: now + DIAL };
+                Ok(())
+            }
+            Phase::Resting(until) => {
+                let until = *until;
+                self.sleep(None, Some(until)).map(drop)
+            }
+            Phase::Dialling { until, .. } if *until <= now => Err(said(Errno::TIMEDOUT)),
+            Phase::Dialling { socket, until, .. } => {
+                let (socket, until) = (socket.try_clone().map_err(said)?, *until);
+                if self.sleep(Some((socket.as_fd(), PollFlags::OUT)), Some(until))? {
+                    self.arrive()?;
+                }
+                Ok(())
+            }
+            Phase::Connected(socket) => {
+                let socket = socket.clone();
+                self.listen(&socket, patience)
+            }
+        }
+    }
+
+    /// The connection is there, or has failed; then the next is tried.
+    fn arrive(&mut self) -> Result<(), String> {
+        let Phase::Dialling { socket, others, .. } = &mut self.phase else { return Ok(()) };
+        if let Err(reason) = dial::outcome(socket) {
+            *socket = others.pop().ok_or(reason)?;
+            return Ok(());
+        }
+        let socket = Arc::new(socket.try_clone().map_err(said)?);
+        self.phase = Phase::Connected(socket.clone());
+        self.frames = Frames::default();
+        let (_, events) = self.link.hear(|state| state.connect(socket, Instant::now()));
+        self.tell(events, "");
+        Ok(())
+    }
+
+    /// Reads what is there; sleeps when nothing comes for a while.
+    fn listen(&mut self, socket: &OwnedFd, patience: &mut Patience) -> Result<(), String> {
+        let mut outcome = Ok(false);
+        patience.look(|| {
+            outcome = self.receive(socket);
+            !matches!(outcome, Ok(false))
+        });
+        if outcome? {
+            return Ok(());
+        }
+        let stuck = self.link.hear(|state| state.is_stuck()).0;
+        let wanted = if stuck { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        if self.sleep(Some((socket.as_fd(), wanted)), None)? {
+            self.receive(socket)?;
+        }
+        Ok(())
+    }
+
+    /// Reads once and sees to what has come. Returns whether anything has.
+    fn receive(&mut self, socket: &OwnedFd) -> Result<bool, String> {
+        let read = match rustix::io::read(socket, self.frames.space()) {
+            Ok(0) => return Err("it has hung up".into()),
+            Ok(read) => read,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+            Err(errno) => return Err(said(errno)),
+        };
+        self.frames.filled(read);
+        let now = Instant::now();
+        let mut any = false;
+        while let Some(frame) = self.frames.pull().map_err(|error| error.to_string())? {
+            any = true;
+            let (answer, events) = self.link.hear(|state| {
+                let mut answer = state.client.handle_frame(now, frame)?;
+                answer.iter_mut().for_each(|answer| state.settle(answer));
+                Ok::<_, fs9_proto::violation::Violation>(answer)
+            });
+            match answer.map_err(|violation| violation.to_string())? {
+                Some(Answer::Replied { token, reply }) => token.replied(&reply, &self.link, &self.far),
+                Some(Answer::Late { .. }) => self.far.feed(&self.link),
+                None => {}
+            }
+            if !events.is_empty() {
+                let limit = self.link.hear(|state| state.client.msize()).0;
+                self.frames.set_limit(limit);
+                self.tell(events, "");
+            }
+        }
+        if !any {
+            self.link.hear(|state| state.client.handle_progress(now));
+        }
+        Ok(true)
+    }
+
+    /// Waits for a socket, the bell, the machine's clock, or `until`. Returns whether it is the socket.
+    fn sleep(
+        &self,
+        socket: Option<(std::os::fd::BorrowedFd<'_>, PollFlags)>,
+        until: Option<Instant>,
+    ) -> Result<bool, String> {
+        let now = Instant::now();
+        let planned = self.link.hear(|state| state.plan(now)).0;
+        let timeout = [planned, until].into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
+        // A little late rather than again and again too early.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout + Duration::from_micros(100)).ok());
+        let mut fds = vec![PollFd::from_borrowed_fd(self.link.bell(), PollFlags::IN)];
+        fds.extend(socket.map(|(socket, flags)| PollFd::from_borrowed_fd(socket, flags)));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(said(io::Error::from(errno))),
+        }
+        if !fds[0].revents().is_empty() {
+            self.link.hush();
+        }
+        Ok(fds.get(1).is_some_and(|fd| !fd.revents().is_empty()))
+    }
+
+    /// The connection is no more, or there was none to be had.
+    fn fail(&mut self, reason: &str) {
+        let (_, events) = self.link.hear(|state| state.disconnect(Instant::now()));
+        self.rest();
+        if events.is_empty() {
+            self.told(reason);
+        }
+        self.tell(events, reason);
+    }
+
+    fn rest(&mut self) {
+        self.phase = Phase::Resting(Instant::now() + self.backoff.pause());
+    }
+
+    /// Sees to what has happened.
+    fn tell(&mut self, events: Vec<Event<Asked>>, reason: &str) {
+        for event in events {
+            match event {
+                Event::Failed { token, failure } => token.failed(failure, &self.link),
+                Event::Up { resumed, .. } => {
+                    self.backoff.reset();
+                    if !resumed && self.link.how.insecure {
+                        self.far.ask_who_we_are(&self.link);
+                    }
+                    self.told = None;
+                    self.report(LinkState::Up, if resumed { "resumed" } else { "linked" }, None);
+                }
+                Event::Down => {
+                    if matches!(self.phase, Phase::Connected(_)) {
+                        self.link.hear(|state| state.disconnect(Instant::now()));
+                        self.rest();
+                    }
+                    if self.state == LinkState::Up {
+                        self.told = Some(reason.to_owned());
+                        self.report(LinkState::Broken, "unlinked", Some(reason.to_owned()));
+                    } else {
+                        self.told(reason);
+                    }
+                }
+                Event::Lost(loss) => {
+                    self.far.wake_all(&self.link);
+                    self.report(LinkState::Dialling, "lost", Some(loss.to_string()));
+                }
+                Event::Refused(refusal) => {
+                    self.told(&refusal.to_string());
+                    self.link.hear(|state| state.disconnect(Instant::now()));
+                    self.rest();
+                }
+            }
+        }
+    }
+
+    /// It cannot be reached. The same is not told again.
+    fn told(&mut self, reason: &str) {
+        if self.told.as_deref() != Some(reason) {
+            self.told = Some(reason.to_owned());
+            self.report(self.state, "unlinked", Some(reason.to_owned()));
+        }
+    }
+
+    fn report(&mut self, state: LinkState, event: &'static str, reason: Option<String>) {
+        self.state = state;
+        verb(&self.server, |server, fx| server.link(self.link.node, state, event, reason, fx));
+    }
+}

@@ -1,0 +1,292 @@
+//! The link to one node, shared by the threads that ask and the one that reads what comes back.
+//!
+//! Whoever asks writes the request to the socket itself; only what does not fit is left to the link's thread, which also
+//! sees to the clock. Nothing is answered while the link is locked.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use fs9_proto::client::{Answer, Call, Client, Event, ROOT, Release, Settings};
+use fs9_proto::message::{Fid, Request};
+use fs9_tiers::error::Reason;
+use rustc_hash::FxHashMap;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+
+use crate::attachment::{Account, Attach};
+use crate::fuse::far::{Asked, File, leave};
+use crate::tree::NodeId;
+
+/// Bytes that may be held for a node; more is ENOSPC.
+const HELD: usize = 64 << 20;
+
+/// Frames that are given to one sendmsg(2).
+const AT_ONCE: usize = 64;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Link {
+    /// The number of the attachment.
+    pub node: NodeId,
+    /// How it is to be reached.
+    pub how: Attach,
+    /// What is sent.
+    pub account: Arc<Account>,
+    /// Readable when the thread is to look up.
+    bell: OwnedFd,
+    state: Mutex<State>,
+}
+
+/// What is behind the lock.
+#[derive(Debug)]
+pub struct State {
+    /// The machine that knows 9P.
+    pub client: Client<Asked>,
+    /// What the kernel's requests became, for those that are interrupted.
+    pub calls: FxHashMap<u64, Call>,
+    /// What is open there.
+    pub files: FxHashMap<Fid, File>,
+    /// What is to be said to reads that got what came late: their number, and what it is.
+    pub answers: Vec<(u64, Result<Vec<u8>, Errno>)>,
+    /// The longest message that the node takes.
+    pub limit: usize,
+    /// Owner and group of its mount, where these are who we are there.
+    pub owner: Option<(u32, u32)>,
+    socket: Option<Arc<OwnedFd>>,
+    /// What the socket did not take.
+    unsent: VecDeque<Bytes>,
+    /// When the thread looks up next.
+    waking: Option<Instant>,
+    ended: bool,
+}
+
+impl Link {
+    /// A link to a node that nobody has reached yet.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn new(node: NodeId, how: Attach, account: Arc<Account>) -> Result<Link, Errno> {
+        let settings = Settings {
+            linger: how.linger,
+            keep_alive: how.keep_alive,
+            uid: Some(rustix::process::geteuid().as_raw()),
+            ..Settings::default()
+        };
+        let state = State {
+            client: Client::new(settings, Instant::now()),
+            calls: FxHashMap::default(),
+            files: FxHashMap::default(),
+            answers: Vec::new(),
+            limit: usize::MAX,
+            owner: None,
+            socket: None,
+            unsent: VecDeque::new(),
+            waking: None,
+            ended: false,
+        };
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Link { node, how, account, bell, state: Mutex::new(state) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with what is behind the lock, then writes what is to be said to the node, and answers what has
+    /// failed.
+    pub fn run<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let (result, events) = self.hear(act);
+        for event in events {
+            // Only the thread of the link brings about anything else.
+            if let Event::Failed { token, failure } = event {
+                token.failed(failure, self);
+            }
+        }
+        result
+    }
+
+    /// The same, where the caller sees to what has happened.
+    pub(super) fn hear<R>(&self, act: impl FnOnce(&mut State) -> R) -> (R, Vec<Event<Asked>>) {
+        let mut state = self.lock();
+        let result = act(&mut state);
+        let stuck = state.transmit();
+        let early = match (state.client.poll_timeout(), state.waking) {
+            (Some(due), Some(waking)) => due < waking,
+            (due, None) => due.is_some(),
+            _ => false,
+        };
+        if early {
+            state.waking = state.client.poll_timeout();
+        }
+        let events = state.events();
+        drop(state);
+        if stuck || early {
+            self.ring();
+        }
+        (result, events)
+    }
+
+    /// Has the thread look up.
+    pub(super) fn ring(&self) {
+        // Only a counter at its maximum refuses, and then it has been rung.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// It has looked up.
+    pub(super) fn hush(&self) {
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+    }
+
+    /// Readable once it is rung.
+    pub(super) fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
+    /// Everything that is open there is closed, who waits fails, and the thread ends.
+    pub fn end(&self) {
+        self.run(|state| {
+            let fids: Vec<Fid> = state.files.keys().copied().collect();
+            fids.into_iter().for_each(|fid| state.client.release(fid, leave(Reason::Closed)));
+            state.transmit();
+            state.client.end();
+            state.ended = true;
+        });
+        self.ring();
+    }
+}
+
+impl State {
+    /// Asks for what the kernel has asked as request `unique`. An interrupt may end it from now on.
+    ///
+    /// # Errors
+    /// ESHUTDOWN after the end, ENOSPC when too much is held for the node.
+    pub fn ask(&mut self, requests: &[Request<'_>], asked: Asked) -> Result<Call, Errno> {
+        let bytes = requests.last().map_or(0, |request| match request {
+            Request::Send { data, .. } | Request::Write { data, .. } => data.len(),
+            _ => 0,
+        });
+        if self.ended {
+            return asked.refuse(Errno::SHUTDOWN);
+        }
+        if self.client.kept_bytes() + bytes > HELD {
+            return asked.refuse(Errno::NOSPC);
+        }
+        let unique = asked.unique();
+        match self.client.ask(Instant::now(), requests, asked) {
+            Ok(call) => {
+                self.calls.extend(unique.map(|unique| (unique, call)));
+                Ok(call)
+            }
+            Err(asked) => asked.refuse(Errno::NOSPC),
+        }
+    }
+
+    /// Fids for a walk to make something of.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn fids<const N: usize>(&mut self) -> Result<[Fid; N], Errno> {
+        let fids = [(); N].map(|()| self.client.fid());
+        if fids.iter().all(Option::is_some) {
+            return Ok(fids.map(|fid| fid.unwrap_or(ROOT)));
+        }
+        fids.into_iter().flatten().for_each(|fid| self.client.release(fid, Release::Clunk));
+        Err(Errno::MFILE)
+    }
+
+    /// Whether nothing can be asked any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The connection by which the node is reached from now on.
+    pub(super) fn connect(&mut self, socket: Arc<OwnedFd>, now: Instant) {
+        self.unsent.clear();
+        self.socket = Some(socket);
+        self.client.handle_connected(now);
+    }
+
+    /// There is none.
+    pub(super) fn disconnect(&mut self, now: Instant) {
+        self.socket = None;
+        self.unsent.clear();
+        self.client.handle_broken(now);
+    }
+
+    /// A frame has come. What it answers is to be given once the lock is released.
+    pub(super) fn settle<'a>(&mut self, answer: &mut Answer<'a, Asked>) {
+        match answer {
+            Answer::Replied { token, reply } => token.settle(self, reply),
+            Answer::Late { fid, reply } => File::late(self, *fid, reply),
+        }
+    }
+
+    /// When the thread is to look up at the latest. It does not put off what it had planned, so that who asks often need not
+    /// ring each time.
+    pub(super) fn plan(&mut self, now: Instant) -> Option<Instant> {
+        let planned = self.waking.filter(|waking| *waking > now);
+        self.waking = [planned, self.client.poll_timeout()].into_iter().flatten().min();
+        self.waking
+    }
+
+    /// Whether the socket is to be written to when it has room.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Writes all that can be written. Returns whether something is left.
+    fn transmit(&mut self) -> bool {
+        while let Some(frame) = self.client.poll_transmit() {
+            self.unsent.push_back(frame);
+        }
+        let Some(socket) = &self.socket else {
+            self.unsent.clear();
+            return false;
+        };
+        while !self.unsent.is_empty() {
+            let parts: Vec<_> = self.unsent.iter().take(AT_ONCE).map(|frame| IoSlice::new(frame)).collect();
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match sendmsg(socket, &parts, &mut SendAncillaryBuffer::default(), flags) {
+                Ok(sent) => drop_front(&mut self.unsent, sent),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return true,
+                // Who reads will find the connection gone.
+                Err(_) => {
+                    self.unsent.clear();
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    /// What has happened, its marks made here.
+    fn events(&mut self) -> Vec<Event<Asked>> {
+        let mut events = Vec::new();
+        while let Some(mut event) = self.client.poll_event() {
+            match &mut event {
+                Event::Failed { token, failure } => token.settle_failed(self, *failure),
+                Event::Up { limit, .. } => self.limit = *limit as usize,
+                Event::Lost(loss) => self.files.values_mut().for_each(|file| file.lose(*loss)),
+                Event::Down | Event::Refused(_) => {}
+            }
+            events.push(event);
+        }
+        events
+    }
+}
+
+fn drop_front(frames: &mut VecDeque<Bytes>, mut bytes: usize) {
+    while let Some(front) = frames.front_mut() {
+        if front.len() > bytes {
+            return front.advance(bytes);
+        }
+        bytes -= front.len();
+        frames.pop_front();
+    }
+}
