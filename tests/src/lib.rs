@@ -6,6 +6,7 @@
 
 pub mod file;
 pub mod hostile;
+pub mod ninep;
 pub mod process;
 pub mod setup;
 #[allow(unsafe_code)]

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::super::spot::{Open, Spot, qid};
 use super::attributes::record;
 use super::{Door, Replied};
+use crate::tree::{File, NODES};
 
 impl Door<'_> {
     pub(super) fn readdir(&self, fid: Fid, offset: u64, count: u32) -> Replied {
@@ -17,6 +18,9 @@ impl Door<'_> {
         let mut data = Vec::new();
         let mut server = self.server();
         for (place, entry) in server.list(open.handle, offset == 0)?.iter().enumerate().skip(from) {
+            if entry.file == File::of(NODES) {
+                continue;
+            }
             let (kind, of) = if entry.directory { (Entry::DIR, Qid::DIR) } else { (Entry::FILE, Qid::FILE) };
             let qid = Qid { kind: of, version: 0, path: entry.file.ino() };
             let entry = Entry { qid, offset: place as u64 + 1, kind, name: &entry.name };
@@ -44,9 +48,9 @@ impl Door<'_> {
         let entries = server.list(open.handle, offset == 0)?.iter().skip(from);
         let entries: Vec<_> = entries.take(room / Stat::KEEP.size() + 2).cloned().collect();
         for entry in entries {
-            // 9P2000 has no dots. What has been removed since is not listed.
-            let is_dot = matches!(&*entry.name, "." | "..");
-            let stat = server.stat(entry.file).ok().filter(|_| !is_dot);
+            // 9P2000 has no dots. What has been removed since is not listed, nor are other nodes.
+            let is_seen = !matches!(&*entry.name, "." | "..") && entry.file != File::of(NODES);
+            let stat = server.stat(entry.file).ok().filter(|_| is_seen);
             let fits = stat.is_none_or(|stat| {
                 let qid = qid(entry.file, &stat, entry.file.ino());
                 record(&entry.name, qid, &stat, |record| record.list(room, &mut data))

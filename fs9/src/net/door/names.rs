@@ -15,7 +15,7 @@ use super::{Door, Replied, errno_of, fresh};
 use crate::server::access::{SEARCH, Who};
 use crate::server::{Flags, Server};
 use crate::ticket::Effects;
-use crate::tree::{File, ROOT};
+use crate::tree::{File, NODES, ROOT};
 use crate::view::View;
 
 /// No user (`P9_NONUNAME`): the name counts.
@@ -172,7 +172,8 @@ fn step(server: &Server, from: File, view: View, name: &str, who: &Who) -> Resul
         return server.place(from).map(|(dir, _)| (dir, View::Plain));
     }
     let (file, view, _) = server.walk(from, name.as_bytes())?;
-    Ok((file, view))
+    // Other nodes are not passed on.
+    if file == File::of(NODES) { Err(Errno::NOENT) } else { Ok((file, view)) }
 }
 
 fn with_groups(user: &User) -> Who {
