@@ -82,7 +82,7 @@ impl Drop for Served {
 #[test]
 fn messages_cross_a_queue_in_every_dialect() {
     for dialect in ALL {
-        let served = Served::new();
+        let served = Served::with(&["--linger", "10ms"]);
         let mut c = served.client(dialect);
         let q = c.create(1, "q");
         assert_eq!(c.write(q, "one"), Said::Wrote(3));
@@ -346,8 +346,7 @@ fn a_session_outlives_its_connection() {
     fs::write(served.mount.path("q"), "late").unwrap();
     assert_eq!(c.hear(tag), data("late"));
     assert_eq!(c.write(q, "on"), Said::Wrote(2));
-    let other = Client::new(connect(&served.socket), Dialect::Own);
-    let mut stranger = Client { session: ([9; 16], 1, 0), ..other };
+    let mut stranger = Client::new(connect(&served.socket), Dialect::Own);
     stranger.say(fs9_proto::NO_TAG, &Request::Version { msize: 8192, version: "9P2000.L.fs9" });
     stranger.say(Tag(0), &Request::Session { id: [9; 16], epoch: 1, received: 0 });
     stranger.hear(fs9_proto::NO_TAG);
@@ -418,10 +417,7 @@ fn modes_count_for_those_who_come_by_tcp() {
          print(said[4], struct.unpack('<I', said[7:11])[0])\n"
     );
     let home = user::Home::new();
-    let said = Command::new("setpriv")
-        .args(["--reuid", user::NAME, "--regid", user::NAME, "--clear-groups", "python3", "-c", &script])
-        .output()
-        .unwrap();
+    let said = home.output_as(user::NAME, &format!("python3 - <<'END'\n{script}END"));
     assert_eq!(String::from_utf8_lossy(&said.stdout), "7 13\n7 13\n13 open\n7 13\n", "{said:?}");
     // A Unix socket does not even let others in: only its owner, and root, may connect.
     assert_eq!(fs::metadata(&served.socket).unwrap().mode() & 0o777, 0o600);
@@ -615,7 +611,7 @@ fn everything_is_given_back() {
         for dialect in ALL {
             let mut c = served.client(dialect);
             let fid = c.opened(1, "q", READ);
-            assert_eq!(c.read(fid), data("x"));
+            assert_eq!((c.read(fid), c.clunk(fid)), (data("x"), Said::Done));
             let w = c.opened(2, "q", WRITE);
             assert_eq!(c.write(w, "x"), Said::Wrote(1));
             c.opened(3, "timer/1h", READ);
