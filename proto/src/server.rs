@@ -245,6 +245,8 @@ impl<F> Server<F> {
         if tag == NO_TAG || self.under_way.contains_key(&tag) {
             return match request {
                 Request::Version { .. } if self.session.is_none() => Ok(Step::Again),
+                // How a client says goodbye: the session is over.
+                Request::Version { .. } => Err(Violation::Greeting),
                 _ => Err(Violation::Tag(tag)),
             };
         }

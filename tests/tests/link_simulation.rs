@@ -2,6 +2,7 @@
 //! restarts. Afterwards every message is accounted for, every request has had one outcome, and nothing is left.
 //!
 //! A seed determines a run. `FS9_SEEDS=100000` runs so many, `FS9_SEED=7` that one alone.
+#![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -37,7 +38,17 @@ enum Happening {
     Fault,
 }
 
+/// What goes wrong.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    /// This and that, again and again.
+    Random,
+    /// After so many bytes that way the first connection carries no more, and then ends.
+    Cut(To, usize),
+}
+
 struct World {
+    trouble: Trouble,
     now: Instant,
     end: Instant,
     random: Random,
@@ -52,7 +63,7 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> World {
+    fn new(seed: u64, trouble: Trouble) -> World {
         let mut random = Random::new(seed);
         let now = Instant::now();
         let channels = 1 + random.below(3) as u8;
@@ -60,9 +71,11 @@ impl World {
         let clients = 1 + random.below(3) as u32;
         let near = (0..clients).map(|number| Near::new(now, number, 2 + random.below(5) as usize, channels, linger));
         let near: Vec<Near> = near.collect();
+        let seconds = if let Trouble::Random = trouble { 5 + random.below(40) } else { 1 };
         let mut world = World {
+            trouble,
             now,
-            end: now + Duration::from_secs(5 + random.below(40)),
+            end: now + Duration::from_secs(seconds),
             far: Far::new(usize::from(channels), linger),
             audit: Audit::default(),
             wire: Wire::default(),
@@ -76,7 +89,9 @@ impl World {
             world.plan(Duration::from_millis(10), Happening::Dial(client));
             (0..world.near[client].programs()).for_each(|program| world.plan_act(client, program));
         }
-        world.plan(Duration::from_secs(4), Happening::Fault);
+        if let Trouble::Random = trouble {
+            world.plan(Duration::from_secs(4), Happening::Fault);
+        }
         world
     }
 
@@ -172,6 +187,11 @@ impl World {
         let at = self.wire.open();
         self.far.accept(self.now, at);
         self.near[client].connected(self.now, at, &mut self.audit);
+        if let (Trouble::Cut(to, after), 1) = (self.trouble, at) {
+            self.wire.break_off(at, to, after);
+            self.plan_at(self.now + Duration::from_millis(500), Happening::ServerSeesEnd(at));
+            self.plan_at(self.now + Duration::from_millis(500), Happening::ClientSeesEnd(client, at));
+        }
     }
 
     /// Something breaks, unless the run is to end.
@@ -188,17 +208,21 @@ impl World {
                 self.far.restart(&mut self.audit);
                 return;
             }
+            1 => {
+                self.near[client].detach(self.now, &mut self.audit);
+                return self.ends(client, at);
+            }
             // For longer than anybody waits.
-            1 => self.dark_until = self.now + Duration::from_secs(8 + self.random.below(40)),
-            2..5 => self.dark_until = self.now + Duration::from_secs(self.random.below(6)),
+            2 => self.dark_until = self.now + Duration::from_secs(8 + self.random.below(40)),
+            3..6 => self.dark_until = self.now + Duration::from_secs(self.random.below(6)),
             // Half open: nobody sees it.
-            5..8 => {
+            6..9 => {
                 if self.random.percent(50) {
                     self.wire.break_off(at, To::Server, server);
                 }
                 return self.wire.break_off(at, To::Client, near);
             }
-            8..12 => (server, near) = (0, 0),
+            9..12 => (server, near) = (0, 0),
             _ => {}
         }
         self.wire.break_off(at, To::Server, server);
@@ -254,7 +278,7 @@ fn nothing_is_lost_or_doubled_whatever_the_link_does() {
     };
     let mut counts = std::collections::BTreeMap::<_, u64>::new();
     for seed in seeds.clone() {
-        let run = catch_unwind(AssertUnwindSafe(|| World::new(seed).run()));
+        let run = catch_unwind(AssertUnwindSafe(|| World::new(seed, Trouble::Random).run()));
         let audit = run.unwrap_or_else(|_| panic!("replay with FS9_SEED={seed}"));
         audit.counts.into_iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
     }
@@ -262,5 +286,13 @@ fn nothing_is_lost_or_doubled_whatever_the_link_does() {
     if seeds.end - seeds.start >= 100 {
         let seen = ["resumed", "session lost", "unknown", "not sent", "late", "given back", "unreachable", "restart"];
         assert!(seen.iter().all(|what| counts.contains_key(what)), "a simulation without some of {seen:?}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_connection_may_end_after_any_byte() {
+    for (to, after) in (0..2000).flat_map(|after| [(To::Server, after), (To::Client, after)]) {
+        let run = catch_unwind(AssertUnwindSafe(|| World::new(7, Trouble::Cut(to, after)).run()));
+        assert!(run.is_ok(), "after {after} bytes to the {to:?}");
     }
 }

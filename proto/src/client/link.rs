@@ -155,9 +155,11 @@ impl<T> Client<T> {
 
     /// A frame on a connection that is not up.
     pub(super) fn handle_hello(&mut self, frame: &[u8]) -> Result<(), Violation> {
+        if let State::Down | State::Useless = self.link.state {
+            return Ok(());
+        }
         let (tag, reply) = Reply::parse(Dialect::Own, frame)?;
         match (self.link.state, reply) {
-            (State::Down | State::Useless, _) => Ok(()),
             _ if tag != NO_TAG => Err(Violation::Greeting),
             (State::Version, Reply::Version { msize, version }) => {
                 self.handle_version(msize, version);

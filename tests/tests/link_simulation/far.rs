@@ -9,6 +9,7 @@ use fs9_proto::client::ROOT;
 use fs9_proto::frame::{FIRST_LIMIT, Frames};
 use fs9_proto::message::{NONBLOCK, Qids};
 use fs9_proto::server::{Greeting, Hello, Identity, Limits, Server, Step, refuse};
+use fs9_proto::violation::Violation;
 use fs9_proto::{Fid, Qid, Reply, Request, Tag};
 
 use super::audit::{Audit, Mark};
@@ -215,8 +216,16 @@ impl Far {
     }
 
     fn frame(&mut self, seat: u64, frame: &[u8], audit: &mut Audit) {
-        let Some(Seat { server, .. }) = self.seats.get_mut(&seat) else { return };
-        match server.handle_frame(frame).expect("our own client keeps the protocol") {
+        let Some(Seat { server, connection, .. }) = self.seats.get_mut(&seat) else { return };
+        let step = match server.handle_frame(frame) {
+            // A client that says goodbye begins again, which has no place in a session.
+            Err(Violation::Greeting) => {
+                connection.take().into_iter().for_each(|at| self.forget(at));
+                return self.end(seat, audit);
+            }
+            step => step.expect("our own client keeps the protocol"),
+        };
+        match step {
             Step::Done => {}
             Step::Again => panic!("a session does not begin again"),
             Step::Cancel(tag) => {

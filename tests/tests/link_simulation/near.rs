@@ -168,6 +168,13 @@ impl Near {
         self.events(now, audit);
     }
 
+    /// Whoever is there is told that it is over.
+    pub fn detach(&mut self, now: Instant, audit: &mut Audit) {
+        audit.count("detached");
+        self.client.end();
+        self.events(now, audit);
+    }
+
     fn cancel(&mut self, now: Instant, at: usize, operation: Operation) {
         if let Some(current) = self.programs[at].operation.as_mut() {
             current.cancelled.get_or_insert(now);
