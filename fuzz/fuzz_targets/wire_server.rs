@@ -12,7 +12,7 @@ use fs9_proto::{Dialect, Fid, NO_TAG, Reply, Request, Tag};
 use libfuzzer_sys::fuzz_target;
 
 const IDENTITY: Identity = Identity { id: [7; 16], epoch: 7, linger_ms: 1000, limit: 4096 };
-const LIMITS: Limits = Limits { fids: 8, requests: 8, kept: session::Limits { frames: 32, bytes: 1 << 16 } };
+const LIMITS: Limits = Limits { fids: 2, requests: 4, kept: session::Limits { frames: 32, bytes: 1 << 16 } };
 const MSIZE: u32 = 8192;
 /// All that one conversation may have.
 const MEMORY: usize = 1 << 20;
@@ -137,6 +137,7 @@ impl<'a> Talk<'a> {
                 return self.greet(frame);
             }
         }
+        assert!(self.waiting.len() <= LIMITS.requests);
         // Who does not take his answers is not listened to.
         if self.server.as_ref().is_some_and(|server| server.queued_bytes() > 1 << 16) {
             self.transmit(usize::MAX);
