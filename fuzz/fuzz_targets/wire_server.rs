@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use fs9_fuzz::{allocated, sized};
 use fs9_proto::frame::{FIRST_LIMIT, Frames};
+use fs9_proto::message::Names;
 use fs9_proto::server::{Greeting, Hello, Identity, Limits, Server, Step};
 use fs9_proto::session;
 use fs9_proto::{Dialect, Fid, NO_TAG, Reply, Request, Tag};
@@ -97,11 +98,12 @@ impl<'a> Talk<'a> {
                 let frame = sized(self.input.bytes());
                 self.frames.push(&frame);
             }
-            2 | 3 => {
+            2 => {
                 let (number, tag) = (self.input.byte(), self.input.byte() % 8);
                 let frame = sized(&[&[number, tag, 0], self.input.bytes()].concat());
                 self.frames.push(&frame);
             }
+            3 => self.ask(),
             4 => self.answer(),
             5 => self.transmit(1),
             6 => self.transmit(usize::MAX),
@@ -111,6 +113,21 @@ impl<'a> Talk<'a> {
             self.handle(&frame)?;
         }
         Some(())
+    }
+
+    /// A request that is well-formed in every dialect.
+    fn ask(&mut self) {
+        let (what, tag, number) = (self.input.byte(), self.input.byte() % 8, self.input.byte() % 8);
+        let fid = Fid(number.into());
+        let request = match what % 4 {
+            0 => Request::Walk { fid: Fid(0), newfid: fid, names: Names::none() },
+            1 => Request::Clunk { fid },
+            2 => Request::Read { fid, offset: u64::from(what), count: 100 },
+            _ => Request::Flush { oldtag: Tag(number.into()) },
+        };
+        let mut frame = Vec::new();
+        request.emit(Dialect::Old, Tag(tag.into()), &mut frame);
+        self.frames.push(&frame);
     }
 
     fn handle(&mut self, frame: &[u8]) -> Option<()> {
