@@ -157,7 +157,7 @@ pub enum Failure {
 /// Why a session is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
-    /// The far side does not know it any more: it was restarted, or had given up first (ECONNRESET).
+    /// The far side does not know it any more: it was restarted, had given up first, or refuses us (ECONNRESET).
     #[error("the other node was restarted or has given us up")]
     Restarted,
     /// There was no link for too long (ENOLINK).

@@ -298,6 +298,14 @@ impl<T> Asking<T> {
         }
     }
 
+    /// The far side has forgotten the fid: what comes of it now is of nobody, least of all of who has the number next.
+    pub fn disown(&mut self, fid: Fid) {
+        if self.orphans.remove(&fid).is_some() {
+            let orphans = self.tags.values_mut().filter(|asked| asked.orphan && asked.fid == Some(fid));
+            orphans.for_each(|asked| (asked.orphan, asked.fid) = (false, None));
+        }
+    }
+
     /// When the next call fails if nothing comes, and what failed by `now`: the far side was last heard at `heard`.
     pub fn silent(&self, heard: Option<Instant>) -> Option<(Instant, Call)> {
         let call = *self.prompt.first()?;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::ask::{Asked, Purpose};
-use super::{Answer, Call, Client, Failure, Refusal};
+use super::{Answer, Call, Client, Failure, Loss, Refusal};
 use crate::message::{Dialect, Reply, Request, Tag};
 use crate::violation::Violation;
 
@@ -59,12 +59,15 @@ impl<T> Client<T> {
             }
             Purpose::Release(fid) => {
                 self.asking.done(tag);
+                self.asking.disown(fid);
                 self.fids.free(fid);
             }
             Purpose::Attach => {
                 self.asking.done(tag);
                 if let Reply::Error { errno, reason } = reply {
                     self.refuse(Refusal::Error { errno, reason: reason.to_owned() });
+                    // A session without a root is none to resume.
+                    self.lose(Loss::Restarted);
                 }
             }
             Purpose::Call(call) => return Ok(self.handle_answer(call, tag, &asked, reply)),

@@ -273,6 +273,22 @@ fn a_flush_during_a_break_goes_when_the_link_is_back() {
 }
 
 #[test]
+fn what_comes_late_is_not_for_who_has_the_number_of_the_fid_next() {
+    let mut t = Talk::up();
+    let fid = t.opened();
+    let (read, tag) = t.recv("read", fid);
+    t.cancel(read);
+    t.client.release(fid, Release::Clunk);
+    t.sent();
+    assert_eq!(t.wait(SECOND), "read: Cancelled");
+    assert_eq!(t.says(4, Reply::Clunk), "");
+    assert_eq!(t.fid(), fid);
+    assert_eq!(t.says(tag, Reply::Recv { data: b"x" }), "");
+    t.ask("again", &[Request::Recv { fid, flags: 0, count: 100 }]);
+    assert_eq!(t.sent(), ["5 Trecv"]);
+}
+
+#[test]
 fn nobody_notices_a_break() {
     let mut t = Talk::up();
     let fid = t.opened();
@@ -377,7 +393,11 @@ fn a_server_that_is_none_of_ours_is_refused() {
     t.begin(1);
     t.sent();
     let no = Reply::Error { errno: 13, reason: "not for you" };
-    assert_eq!(t.says(0, no), "refused: the other side refuses: not for you (error 13)");
+    assert_eq!(t.says(0, no), "refused: the other side refuses: not for you (error 13), lost: Restarted");
+    t.client.handle_broken(t.now);
+    assert_eq!(t.events(), "down");
+    t.begin(2);
+    assert_eq!(t.sent(), ["1 Tattach"], "another session, not one without a root");
 }
 
 #[test]
