@@ -97,7 +97,7 @@ pub enum Answer<'a, T> {
         /// The reply.
         reply: Reply<'a>,
     },
-    /// The reply to a Trecv (or Tread) whose asker had to be sent away before it came: what was taken is for whoever
+    /// The reply to a Trecv whose asker had to be sent away before it came: what was taken is for whoever
     /// receives next on this fid. It comes before the reply to any later request.
     Late {
         /// Where it was received.

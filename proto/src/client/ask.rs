@@ -26,8 +26,8 @@ impl Kind {
         match *request {
             Request::Send { flags, .. } => Kind::Send { waits: flags & NONBLOCK == 0 },
             Request::Recv { flags, .. } => Kind::Receive { waits: flags & NONBLOCK == 0 },
-            Request::Write { .. } => Kind::Send { waits: true },
-            Request::Read { .. } => Kind::Receive { waits: true },
+            // What has a position is a text, and no text waits for anybody.
+            Request::Write { .. } => Kind::Send { waits: false },
             Request::Watch { .. } => Kind::Watch,
             _ => Kind::Prompt,
         }
@@ -344,7 +344,7 @@ impl<T> Asking<T> {
         let asked = Asked {
             purpose,
             number: frame[4],
-            receives: matches!(request, Request::Recv { .. } | Request::Read { .. }),
+            receives: matches!(request, Request::Recv { .. }),
             fid: request.fid(),
             newfid: request.newfid(),
             most: most(request),

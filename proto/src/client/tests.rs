@@ -310,8 +310,9 @@ fn who_did_not_ask_to_wait_does_not_wait_through_a_silence() {
     t.walk("stat", fid);
     t.client.release(fid, Release::Clunk);
     t.ask("try", &[Request::Send { fid: open, flags: NONBLOCK, data: b"x" }]);
+    t.ask("text", &[Request::Read { fid: open, offset: 0, count: 10 }]);
     t.sent();
-    assert_eq!(t.wait(SECOND), "stat: Unreachable, try: Unknown");
+    assert_eq!(t.wait(SECOND), "stat: Unreachable, try: Unknown, text: Unreachable");
     t.client.handle_broken(t.now);
     let fid = t.fid();
     t.walk("stat", fid);
@@ -329,7 +330,7 @@ impl Talk {
         self.says(NO_TAG.0, Reply::Version { msize: 1 << 20, version: "9P2000.L.fs9" });
         self.sent();
         assert_eq!(self.says(NO_TAG.0, session(1, 2)), "up again");
-        assert_eq!(self.sent(), ["2 Trecv", "3 Twalk", "4 Tgetattr", "5 Tclunk", "6 Tsend"]);
+        assert_eq!(self.sent(), ["2 Trecv", "3 Twalk", "4 Tgetattr", "5 Tclunk", "6 Tsend", "7 Tread"]);
     }
 }
 
