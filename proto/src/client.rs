@@ -277,6 +277,12 @@ impl<T> Client<T> {
         );
     }
 
+    /// Whether something may have been received on this fid that has not come here: who waited for it was sent away.
+    /// Who gives the fid back should then not say that it was closed in order, so that a message goes to somebody else.
+    pub fn may_have_taken(&self, fid: Fid) -> bool {
+        self.asking.has_orphans(fid)
+    }
+
     /// Nobody wants to wait for this any longer; nothing happens if it has ended. It ends within patience, whatever the
     /// link does: as if nothing had happened when the answer overtakes; [`Failure::Cancelled`] when the far side says
     /// that there will be no answer, or never had the request; and when it says nothing in time, [`Failure::Unknown`]

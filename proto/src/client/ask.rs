@@ -298,6 +298,10 @@ impl<T> Asking<T> {
         }
     }
 
+    pub fn has_orphans(&self, fid: Fid) -> bool {
+        self.orphans.contains_key(&fid)
+    }
+
     /// The far side has forgotten the fid: what comes of it now is of nobody, least of all of who has the number next.
     pub fn disown(&mut self, fid: Fid) {
         if self.orphans.remove(&fid).is_some() {

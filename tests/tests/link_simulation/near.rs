@@ -49,8 +49,6 @@ struct Program {
     sequence: u32,
     fid: Option<Fid>,
     operation: Option<Operation>,
-    /// The last receive was given up, and may have taken something.
-    unsure: bool,
 }
 
 #[derive(Debug)]
@@ -76,7 +74,6 @@ impl Near {
             sequence: 0,
             fid: None,
             operation: None,
-            unsure: false,
         };
         Near {
             client: Client::new(settings, now),
@@ -225,7 +222,7 @@ impl Near {
     fn close(&mut self, at: usize) {
         let program = &mut self.programs[at];
         if let Some(fid) = program.fid.take() {
-            let kind = if std::mem::take(&mut program.unsure) { GIVE_BACK } else { 0 };
+            let kind = if self.client.may_have_taken(fid) { GIVE_BACK } else { 0 };
             self.client.release(fid, Release::Leave { kind, code: 0 });
         }
     }
@@ -252,10 +249,9 @@ impl Near {
             (Doing::Sending(mark), Reply::Send { .. }) => audit.told(mark, Told::Sent),
             (Doing::Sending(mark), Reply::Error { errno: EAGAIN | EBADF, .. }) => audit.told(mark, Told::NotSent),
             (Doing::Receiving, Reply::Recv { data }) => {
-                program.unsure = false;
                 audit.received(program.channel, data);
             }
-            (Doing::Receiving, Reply::Error { errno: EAGAIN, .. }) => program.unsure = false,
+            (Doing::Receiving, Reply::Error { errno: EAGAIN, .. }) => {}
             (doing, Reply::Error { errno, .. }) => {
                 panic!("{doing:?} fails with {errno} ({ENOENT}: a walk that stopped)")
             }
@@ -269,7 +265,6 @@ impl Near {
         let Reply::Recv { data } = reply else { panic!("{reply:?} comes late") };
         audit.received(program.channel, data);
         audit.count("late");
-        program.unsure = false;
     }
 
     fn failed(&mut self, now: Instant, token: Token, failure: Failure, audit: &mut Audit) {
@@ -279,7 +274,6 @@ impl Near {
         }
         let program = &mut self.programs[token.0];
         let gone = matches!(failure, Failure::Lost(_) | Failure::Unsent(_));
-        program.unsure |= operation.doing == Doing::Receiving;
         match (operation.doing, failure) {
             (Doing::Sending(mark), Failure::Unknown) => audit.told(mark, Told::Unknown),
             (Doing::Sending(mark), _) => audit.told(mark, Told::NotSent),

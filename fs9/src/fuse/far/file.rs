@@ -170,12 +170,12 @@ impl File {
         self.watch.take().map(|(kh, _)| kh)
     }
 
-    /// It is closed for this reason. What came late and nobody has read is given back.
+    /// It is closed for this reason. What came late and nobody has read is given back, and what may still come.
     pub fn close(state: &mut State, fid: Fid, stream: bool, reason: Reason) {
         let Some(file) = state.files.remove(&fid) else { return };
-        let unread = file.late.iter().any(Result::is_ok) && !reason.is_death();
+        let unread = file.late.iter().any(Result::is_ok) || state.client.may_have_taken(fid);
         let how = match stream {
-            true => leave(if unread { Reason::Ended } else { reason }),
+            true => leave(if unread && !reason.is_death() { Reason::Ended } else { reason }),
             false => Release::Clunk,
         };
         for (_, call) in file.watching {
