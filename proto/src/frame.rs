@@ -111,12 +111,14 @@ impl Frames {
         self.buffer.capacity()
     }
 
-    /// Gives back what it does not need: for a connection that has been silent for a while.
+    /// Gives back what neither is pending nor is there for a frame that has begun: for a connection that has been silent for a
+    /// while.
     pub fn trim(&mut self) {
-        if self.pending() == 0 {
+        let needed = self.size().ok().flatten().unwrap_or(0).max(self.pending());
+        if needed == 0 {
             *self = Self::new(self.limit);
-        } else if self.buffer.len() > self.pending().max(RESTING) {
-            self.replace(self.pending());
+        } else if self.buffer.len() > needed.next_multiple_of(RESTING) {
+            self.replace(needed);
         }
     }
 
@@ -248,6 +250,12 @@ mod tests {
         assert_eq!(frames.capacity(), RESTING);
         frames.push(&frame(64)[2..]);
         assert_eq!(frames.pull(), Ok(Some(&frame(64)[..])));
+        frames.push(&frame(1 << 20)[..4]);
+        frames.space();
+        frames.trim();
+        assert_eq!(frames.capacity(), 1 << 20, "what has begun needs it");
+        frames.push(&frame(1 << 20)[4..]);
+        assert_eq!(frames.pull(), Ok(Some(&frame(1 << 20)[..])));
         frames.trim();
         assert_eq!(frames.capacity(), 0);
     }

@@ -47,6 +47,9 @@ const MOST: usize = 8192;
 const MOST_STRANGERS: usize = 1024;
 /// Descriptors that are left to others.
 const HEADROOM: u64 = 64;
+/// Of a receive buffer, what is too much for a connection on which nothing has come for so long.
+const SWOLLEN: usize = 8 << 10;
+const CALM: Duration = Duration::from_secs(1);
 /// How often at most one client is read from before it is the others' turn.
 const TURNS: usize = 8;
 /// How many events are taken at once.
@@ -102,6 +105,8 @@ enum Alarm {
     Listen,
     /// A connection: which, and the how manieth it was.
     Connection(usize, u64),
+    /// A connection that has sent something long: the same.
+    Swollen(usize, u64),
     /// A session that has lost its connection.
     Session([u8; 16]),
 }
@@ -115,6 +120,8 @@ struct Connection {
     stage: Stage,
     /// It has attached nothing yet.
     is_stranger: bool,
+    /// Its buffer is a large one, until nothing has come for a while.
+    is_swollen: bool,
     since: Instant,
     heard: Instant,
 }
@@ -262,6 +269,7 @@ impl Porter {
             frames: Frames::default(),
             stage: Stage::Greeting(Greeting::new(MSIZE), Some(origin), Arc::new(who)),
             is_stranger: true,
+            is_swollen: false,
             since: now,
             heard: now,
         });
@@ -304,6 +312,9 @@ impl Porter {
             };
             connection.frames.filled(len);
             connection.heard = Instant::now();
+            if connection.frames.capacity() > SWOLLEN && !std::mem::replace(&mut connection.is_swollen, true) {
+                self.alarms.insert((connection.heard + CALM, Alarm::Swollen(key, connection.serial)));
+            }
             self.serve(key)?;
             if len < room {
                 break;
@@ -559,6 +570,7 @@ impl Porter {
             match alarm {
                 Alarm::Listen => self.hear(EventFlags::IN),
                 Alarm::Connection(key, serial) => self.look_after(key, serial, now),
+                Alarm::Swollen(key, serial) => self.calm(key, serial, now),
                 Alarm::Session(id) => {
                     let since = self.sessions.get(&id).and_then(|kept| kept.alone_since);
                     if since.is_some_and(|since| since + self.house.linger <= now) {
@@ -585,6 +597,19 @@ impl Porter {
             Some((due, why)) if due <= now => self.close(key, &End::Patience(why)),
             Some((due, _)) => drop(self.alarms.insert((due, Alarm::Connection(key, serial)))),
             None => {}
+        }
+    }
+
+    /// A connection gives back what something long has taken, once nothing has come for a while.
+    fn calm(&mut self, key: usize, serial: u64, now: Instant) {
+        let connection = self.connections.get_mut(key).filter(|connection| connection.serial == serial);
+        let Some(connection) = connection else { return };
+        let due = connection.heard + CALM;
+        if due > now {
+            self.alarms.insert((due, Alarm::Swollen(key, serial)));
+        } else {
+            connection.frames.trim();
+            connection.is_swollen = false;
         }
     }
 
