@@ -34,6 +34,8 @@ enum Doing {
 struct Operation {
     number: u64,
     call: Call,
+    /// The descriptor that is used.
+    fid: Fid,
     doing: Doing,
     /// Whether it may take as long as it likes.
     waits: bool,
@@ -41,13 +43,13 @@ struct Operation {
     cancelled: Option<Instant>,
 }
 
-/// One descriptor of a program.
+/// A program that sends, or receives. The one after a sender receives through the same descriptor.
 #[derive(Debug)]
 struct Program {
     channel: u8,
     writer: Option<u32>,
     sequence: u32,
-    fid: Option<Fid>,
+    descriptor: usize,
     operation: Option<Operation>,
 }
 
@@ -58,6 +60,7 @@ pub struct Near {
     pub connection: Option<u32>,
     heard: Option<Instant>,
     programs: Vec<Program>,
+    descriptors: Vec<Option<Fid>>,
     operations: u64,
     /// What was asked and has no outcome.
     open: BTreeMap<u64, usize>,
@@ -72,7 +75,7 @@ impl Near {
             channel: at as u8 / 2 % channels,
             writer: (at % 2 == 0).then_some(number * 100 + at as u32),
             sequence: 0,
-            fid: None,
+            descriptor: at / 2,
             operation: None,
         };
         Near {
@@ -81,6 +84,7 @@ impl Near {
             connection: None,
             heard: None,
             programs: (0..programs).map(program).collect(),
+            descriptors: vec![None; programs.div_ceil(2)],
             operations: 0,
             open: BTreeMap::new(),
             closed: None,
@@ -142,7 +146,7 @@ impl Near {
     /// A program does what comes to its mind.
     pub fn act(&mut self, now: Instant, at: usize, random: &mut Random, audit: &mut Audit) {
         let program = &self.programs[at];
-        match (program.operation, program.fid) {
+        match (program.operation, self.descriptors[program.descriptor]) {
             (Some(operation), _) => {
                 if random.percent(25) {
                     self.cancel(now, at, operation);
@@ -216,12 +220,18 @@ impl Near {
         let number = self.operations;
         self.open.insert(number, at);
         let call = self.client.ask(now, requests, (at, number)).expect("there is room");
-        self.programs[at].operation = Some(Operation { number, call, doing, waits, asked: now, cancelled: None });
+        let fid = requests[0].fid().expect("a file is asked for");
+        self.programs[at].operation = Some(Operation { number, call, fid, doing, waits, asked: now, cancelled: None });
     }
 
+    /// A descriptor is closed when nobody uses it.
     fn close(&mut self, at: usize) {
-        let program = &mut self.programs[at];
-        if let Some(fid) = program.fid.take() {
+        let descriptor = self.programs[at].descriptor;
+        let mut users = self.programs.iter().filter(|program| program.descriptor == descriptor);
+        if users.any(|program| program.operation.is_some()) {
+            return;
+        }
+        if let Some(fid) = self.descriptors[descriptor].take() {
             let kind = if self.client.may_have_taken(fid) { GIVE_BACK } else { 0 };
             self.client.release(fid, Release::Leave { kind, code: 0 });
         }
@@ -243,7 +253,11 @@ impl Near {
         match (operation.doing, reply) {
             (Doing::Opening(fid), Reply::Enter { qid, .. }) => {
                 assert_eq!(qid.path, u64::from(program.channel));
-                program.fid = Some(fid);
+                // The other program may have been faster.
+                if let Some(before) = self.descriptors[program.descriptor].replace(fid) {
+                    self.descriptors[program.descriptor] = Some(before);
+                    self.client.release(fid, Release::Clunk);
+                }
             }
             (Doing::Looking, Reply::Getattr { attr }) => assert_eq!(attr.qid.path, u64::from(program.channel)),
             (Doing::Sending(mark), Reply::Send { .. }) => audit.told(mark, Told::Sent),
@@ -261,7 +275,8 @@ impl Near {
 
     /// What was taken for somebody who did not wait for it is taken by whoever has the descriptor.
     fn late(&mut self, fid: Fid, reply: &Reply<'_>, audit: &mut Audit) {
-        let program = self.programs.iter_mut().find(|program| program.fid == Some(fid)).expect("the fid is in use");
+        let descriptor = self.descriptors.iter().position(|open| *open == Some(fid)).expect("the fid is in use");
+        let program = &self.programs[descriptor * 2];
         let Reply::Recv { data } = reply else { panic!("{reply:?} comes late") };
         audit.received(program.channel, data);
         audit.count("late");
@@ -272,7 +287,7 @@ impl Near {
         if let Doing::Opening(fid) = operation.doing {
             self.client.release(fid, Release::Clunk);
         }
-        let program = &mut self.programs[token.0];
+        let program = &self.programs[token.0];
         let gone = matches!(failure, Failure::Lost(_) | Failure::Unsent(_));
         match (operation.doing, failure) {
             (Doing::Sending(mark), Failure::Unknown) => audit.told(mark, Told::Unknown),
@@ -292,7 +307,11 @@ impl Near {
             Failure::Lost(_) => "lost",
             Failure::Unsent(_) | Failure::Unknown => "not known to be sent",
         });
-        if gone && let Some(fid) = program.fid.take() {
+        let uses = matches!(operation.doing, Doing::Sending(_) | Doing::Receiving);
+        if gone
+            && uses
+            && let Some(fid) = self.descriptors[program.descriptor].take_if(|fid| *fid == operation.fid)
+        {
             self.client.release(fid, Release::Clunk);
         }
     }
@@ -322,7 +341,8 @@ impl Near {
     }
 
     pub fn is_at_rest(&self) -> bool {
-        let done = self.programs.iter().all(|program| program.operation.is_none() && program.fid.is_none());
+        let done = self.programs.iter().all(|program| program.operation.is_none());
+        let done = done && self.descriptors.iter().all(Option::is_none);
         done && self.client.is_up() && self.client.outstanding() == 0 && self.client.kept_bytes() == 0
     }
 
