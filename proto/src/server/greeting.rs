@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use crate::frame::FIRST_LIMIT;
 use crate::message::UNKNOWN_VERSION;
 use crate::violation::Violation;
 use crate::{Dialect, NO_TAG, Reply, Request, Tag};
@@ -55,7 +54,7 @@ pub struct Greeting {
 
 impl Greeting {
     /// The greeting of a server that takes frames of at most `most` bytes. Until it is over a connection's frames are
-    /// limited to [`FIRST_LIMIT`].
+    /// limited to [`FIRST_LIMIT`](crate::frame::FIRST_LIMIT).
     pub fn new(most: u32) -> Greeting {
         Greeting { most, agreed: None }
     }
@@ -65,7 +64,6 @@ impl Greeting {
     /// # Errors
     /// It is no greeting: the connection is to be closed.
     pub fn handle_frame(&mut self, frame: &[u8]) -> Result<Hello, Violation> {
-        debug_assert!(self.agreed.is_some() || frame.len() <= FIRST_LIMIT as usize);
         let dialect = if self.agreed.is_some() { Dialect::Own } else { Dialect::Old };
         let (tag, request) = Request::parse(dialect, frame).map_err(Violation::Malformed)?;
         match (request, self.agreed) {

@@ -139,6 +139,8 @@ impl Driver {
         let wanted = if stuck { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         if self.sleep(Some((socket.as_fd(), wanted)), None)? {
             self.receive(socket)?;
+        } else {
+            self.frames.trim();
         }
         Ok(())
     }
