@@ -36,6 +36,9 @@ const NOT_FOUND: u32 = 2;
 /// EPROTO.
 const MALFORMED: u32 = 71;
 
+/// So many requests at once are nothing to make room for again and again.
+const FEW: usize = 16;
+
 /// What one conversation may have at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -333,7 +336,7 @@ impl<F> Server<F> {
 
     fn take(&mut self, tag: Tag) -> Option<UnderWay> {
         let taken = self.under_way.remove(&tag);
-        if self.under_way.is_empty() {
+        if self.under_way.is_empty() && self.under_way.capacity() > FEW {
             self.under_way = HashMap::new(); // memory that many requests took is given back
         }
         taken

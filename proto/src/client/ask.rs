@@ -1,9 +1,10 @@
 //! What was asked: calls, the requests they are made of, and the tags that name those on the wire.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
 use super::Call;
 use crate::message::{Dialect, Fid, NO_TAG, NONBLOCK, Request, Tag};
@@ -101,8 +102,8 @@ pub(super) struct Left {
 /// All that was asked and has not ended.
 #[derive(Debug)]
 pub(super) struct Asking<T> {
-    calls: HashMap<Call, Party<T>>,
-    tags: HashMap<Tag, Asked>,
+    calls: FxHashMap<Call, Party<T>>,
+    tags: FxHashMap<Tag, Asked>,
     /// Frames that were never sent, by their places, which go up.
     pending: VecDeque<(u64, Tag, Bytes)>,
     pending_bytes: usize,
@@ -114,14 +115,14 @@ pub(super) struct Asking<T> {
     cancelled: BTreeSet<(Instant, Call)>,
     /// Where something may have been taken that nobody waits for, and how often. The next request to receive there says
     /// that what came before has arrived, so it is held back until that is true.
-    orphans: HashMap<Fid, u32>,
+    orphans: FxHashMap<Fid, u32>,
 }
 
 impl<T> Default for Asking<T> {
     fn default() -> Asking<T> {
         Asking {
-            calls: HashMap::new(),
-            tags: HashMap::new(),
+            calls: FxHashMap::default(),
+            tags: FxHashMap::default(),
             pending: VecDeque::new(),
             pending_bytes: 0,
             places: 0,
@@ -129,7 +130,7 @@ impl<T> Default for Asking<T> {
             next_tag: 0,
             prompt: BTreeSet::new(),
             cancelled: BTreeSet::new(),
-            orphans: HashMap::new(),
+            orphans: FxHashMap::default(),
         }
     }
 }

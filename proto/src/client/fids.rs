@@ -1,6 +1,6 @@
 //! Which fids are given out, and when one may be given out again.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::ROOT;
 use crate::message::{Fid, NO_FID};
@@ -15,14 +15,14 @@ struct State {
 /// Numbers go up over all sessions, so that a fid of an earlier one is never taken for one of this.
 #[derive(Debug)]
 pub(super) struct Fids {
-    used: HashMap<Fid, State>,
+    used: FxHashMap<Fid, State>,
     free: Vec<Fid>,
     next: u32,
 }
 
 impl Default for Fids {
     fn default() -> Fids {
-        Fids { used: HashMap::new(), free: Vec::new(), next: ROOT.0 + 1 }
+        Fids { used: FxHashMap::default(), free: Vec::new(), next: ROOT.0 + 1 }
     }
 }
 
