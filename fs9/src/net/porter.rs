@@ -26,6 +26,7 @@ use super::client::{Bell, Client, Link};
 use super::door::Door;
 use super::listen::Listener;
 use super::origin;
+use crate::fuse::patience::Patience;
 use crate::local::verb;
 use crate::served::Stopper;
 use crate::server::access::Who;
@@ -187,14 +188,12 @@ impl Porter {
     /// Serves until it is told to end.
     pub fn run(mut self) {
         let mut events = Vec::with_capacity(EVENTS);
+        let mut patience = Patience::new();
         let mut serial = 0;
         loop {
-            match epoll::wait(&*self.epoll, spare_capacity(&mut events), self.rest().as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => {
-                    tracing::error!(%error, "cannot wait for clients");
-                    break;
-                }
+            if let Err(error) = self.wait(&mut events, &mut patience) {
+                tracing::error!(%error, "cannot wait for clients");
+                break;
             }
             for event in events.drain(..) {
                 match event.data.u64() {
@@ -207,6 +206,25 @@ impl Porter {
             self.see_to_alarms();
         }
         self.end();
+    }
+
+    /// Waits for events, or the next alarm.
+    fn wait(&self, events: &mut Vec<epoll::Event>, patience: &mut Patience) -> rustix::io::Result<()> {
+        let mut wait = |rest: Option<&Timespec>| match epoll::wait(&*self.epoll, spare_capacity(events), rest) {
+            Err(Errno::INTR) => Ok(0),
+            waited => waited,
+        };
+        let mut found = Ok(0);
+        if !self.connections.is_empty() {
+            patience.look(|| {
+                found = wait(Some(&Timespec::default()));
+                found != Ok(0)
+            });
+        }
+        if found? == 0 {
+            wait(self.rest().as_ref())?;
+        }
+        Ok(())
     }
 
     /// Until the next alarm.
@@ -517,6 +535,9 @@ impl Porter {
         drop(state);
         match identity {
             None => drop(self.end_client(client, client.origin.ending(), why)),
+            Some(identity) if matches!(end, End::Violation(Violation::Greeting)) => {
+                self.end_session(&identity.id, Reason::Closed, "it said goodbye");
+            }
             Some(identity) if is_over => self.end_session(&identity.id, Reason::Protocol, why),
             Some(identity) => {
                 let now = Instant::now();

@@ -168,8 +168,11 @@ fn step(server: &Server, from: File, view: View, name: &str, who: &Who) -> Resul
         return Err(Errno::NOTDIR);
     }
     server.check(from, who, SEARCH)?;
-    if name == ".." {
-        return server.place(from).map(|(dir, _)| (dir, View::Plain));
+    match name {
+        // 9P has no such name, but diod's clients walk to it.
+        "." => return Ok((from, View::Plain)),
+        ".." => return server.place(from).map(|(dir, _)| (dir, View::Plain)),
+        _ => {}
     }
     let (file, view, _) = server.walk(from, name.as_bytes())?;
     // Other nodes are not passed on.
