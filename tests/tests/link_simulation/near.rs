@@ -73,7 +73,7 @@ impl Near {
         let settings = Settings { msize: 1 << 18, linger, ..Settings::default() };
         let program = |at: usize| Program {
             channel: at as u8 / 2 % channels,
-            writer: (at % 2 == 0).then_some(number * 100 + at as u32),
+            writer: at.is_multiple_of(2).then_some(number * 100 + at as u32),
             sequence: 0,
             descriptor: at / 2,
             operation: None,

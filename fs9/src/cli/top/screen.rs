@@ -42,7 +42,7 @@ enum Input {
     Other,
     /// The terminal cannot be read.
     Deaf(io::Error),
-    Sample(Sample),
+    Sample(Box<Sample>),
     /// The mount does not answer any more.
     Gone(anyhow::Error),
     Signal(i32),
@@ -120,7 +120,7 @@ fn ask(place: &Place, mut pace: Pace, say: &SyncSender<Input>) {
         if let Ok(Sample { asked, took, .. }) = sample {
             pace = Pace { asked, took, ..pace };
         }
-        if say.send(sample.map_or_else(Input::Gone, Input::Sample)).is_err() || is_last {
+        if say.send(sample.map_or_else(Input::Gone, |sample| Input::Sample(Box::new(sample)))).is_err() || is_last {
             return;
         }
     }
@@ -149,7 +149,7 @@ impl Show<'_> {
                     Wish::Quit => return Ok(End::Quit),
                     Wish::Suspend => screen.suspend().context("cannot draw on this terminal again")?,
                 },
-                Ok(Input::Sample(sample)) => self.update(sample),
+                Ok(Input::Sample(sample)) => self.update(*sample),
                 Ok(Input::Other) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(Input::Signal(signal)) => return Ok(End::Signal(signal)),
                 Ok(Input::Gone(error)) => return Err(gone(self.mount, error)),
