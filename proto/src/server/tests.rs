@@ -237,6 +237,24 @@ fn pings_are_answered_and_count_for_nothing() {
     s.disconnect();
     s.resume(Tag(2), 0).unwrap();
     assert_eq!(heard(&mut s), ["2 session received 0"]);
+    assert_eq!(reads(&mut s, 1), "ask 1");
+    assert_eq!(says(&mut s, 3, Request::Ping), "done");
+    assert_eq!(heard(&mut s), ["ack 1", "3 ping"], "who only waits need not keep what it asked");
+}
+
+#[test]
+fn what_was_for_one_connection_does_not_go_to_the_next() {
+    let mut s = session();
+    assert_eq!(says(&mut s, 1, Request::Ping), "done");
+    s.resume(Tag(2), 0).unwrap();
+    assert_eq!(heard(&mut s), ["2 session received 0"]);
+}
+
+#[test]
+fn a_client_that_begins_again_has_ended_its_session() {
+    let version = Request::Version { msize: 8192, version: "9P2000.L.fs9" };
+    let said = says(&mut session(), NO_TAG.0, version);
+    assert_eq!(said, format!("violation: {}", Violation::Greeting));
 }
 
 #[test]
