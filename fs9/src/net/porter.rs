@@ -46,6 +46,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Connections at once, and those of them that have not said yet whom to serve.
 const MOST: usize = 8192;
 const MOST_STRANGERS: usize = 1024;
+/// Connections of others than the mount's owner and root, and what each of them may have at once.
+const MOST_OTHERS: usize = MOST / 2;
+const OTHERS: (usize, usize) = (4096, 1024);
 /// Descriptors that are left to others.
 const HEADROOM: u64 = 64;
 /// Of a receive buffer, what is too much for a connection on which nothing has come for so long.
@@ -73,6 +76,13 @@ pub struct House {
     pub limit: usize,
     /// How long a session is kept without a connection.
     pub linger: Duration,
+}
+
+impl House {
+    /// Whether this is who mounted, or root.
+    fn is_owner(&self, who: &Who) -> bool {
+        who.uid == 0 || who.uid == self.owner.uid
+    }
 }
 
 /// See the [module](self).
@@ -271,7 +281,8 @@ impl Porter {
             Ok(known) => known,
             Err(error) => return self.turn_off("unknown", format!("who it is cannot be found out: {error}")),
         };
-        let is_full = self.connections.len() >= MOST || self.strangers >= MOST_STRANGERS || !has_headroom(&socket);
+        let most = if self.house.is_owner(&who) { MOST } else { MOST_OTHERS };
+        let is_full = self.connections.len() >= most || self.strangers >= MOST_STRANGERS || !has_headroom(&socket);
         if is_full {
             return self.turn_off(&origin.node, "there are too many connections".into());
         }
@@ -407,7 +418,7 @@ impl Porter {
 
     /// The greeting of a connection has come to this.
     fn greet(&mut self, key: usize, hello: Hello) -> Result<(), End> {
-        let limits = Limits::default();
+        let limits = self.limits(key);
         match hello {
             Hello::Wait(answer) => self.say(key, &answer),
             Hello::Plain { dialect, msize, answer } => {
@@ -423,6 +434,17 @@ impl Porter {
                 Ok(())
             }
             Hello::Resume { tag, id, epoch, received } => self.resume(key, tag, id, epoch, received),
+        }
+    }
+
+    /// What a client may have at once: others less than the owner.
+    fn limits(&self, key: usize) -> Limits {
+        match self.connections.get(key) {
+            Some(Connection { stage: Stage::Greeting(_, _, who), .. }) if !self.house.is_owner(who) => {
+                let (fids, requests) = OTHERS;
+                Limits { fids, requests, ..Limits::default() }
+            }
+            _ => Limits::default(),
         }
     }
 
