@@ -8,6 +8,7 @@ pub mod file;
 pub mod hostile;
 pub mod ninep;
 pub mod process;
+pub mod proxy;
 pub mod setup;
 #[allow(unsafe_code)]
 pub mod sys;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use fs9_tiers::error::{Reason, RecvError, SendError};
 use fs9_tiers::message::LIMIT;
 use fs9_tiers::process::{self, Child};
-use fs9_tiers::{Capability, Peer, Receiver, Sender, file, pair};
+use fs9_tiers::{Capability, Peer, Receiver, Sender, file, pair, remote};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
@@ -132,9 +132,9 @@ pub fn is_blocked(pid: u32, tid: u32) -> bool {
     is_in(pid, tid, &["202", "98", "449"])
 }
 
-/// Whether the thread sleeps in a receive or a send, of a file too: that is in ppoll(2).
+/// Whether the thread sleeps in a receive or a send: of a file in ppoll(2), of a connection in recvfrom(2), too.
 pub fn is_waiting(pid: u32, tid: u32) -> bool {
-    is_blocked(pid, tid) || is_in(pid, tid, &["271", "73"])
+    is_blocked(pid, tid) || is_in(pid, tid, &["271", "73", "45", "207"])
 }
 
 /// Whether the thread is in one of these system calls. "running" is one that runs.
@@ -171,6 +171,10 @@ pub enum Tier {
     Given,
     /// A program that has opened the other end of a pair of a mount.
     File,
+    /// A program that has dialled us over TCP.
+    Tcp,
+    /// A program that has dialled us at a Unix socket.
+    Unix,
 }
 
 impl Tier {
@@ -211,6 +215,8 @@ impl Tier {
                 program.carrier = Some(carrier);
                 (near, program)
             }
+            Tier::Tcp => dialled("tcp://127.0.0.1:0"),
+            Tier::Unix => dialled(&unix_address()),
             Tier::File => {
                 let mount = Mount::new();
                 mount.run("fs9 new --pair p/t");
@@ -241,11 +247,28 @@ impl Tier {
     pub fn is_bytes(self) -> bool {
         self != Tier::Thread
     }
+
+    /// Whether the end of a channel of threads can be handed over, and not only go to another thread.
+    pub fn takes_threads(self) -> bool {
+        matches!(self, Tier::Thread | Tier::Tcp | Tier::Unix)
+    }
 }
 
 /// A program that obeys, at a file of the mount.
 pub fn at_file(mount: &Mount, name: &str) -> Far {
     Far::program(&mut peer(&["obey", "file", mount.path(name).to_str().unwrap()])).greeted()
+}
+
+/// A program that dials here and obeys.
+fn dialled(address: &str) -> (Duplex, Far) {
+    let listener = remote::listen(address).unwrap();
+    let far = Far::program(&mut peer(&["obey", "dial", listener.address()]));
+    (listener.accept_timeout(PATIENCE).unwrap(), far.greeted())
+}
+
+/// An address of a Unix socket that no other test has.
+pub fn unix_address() -> String {
+    format!("unix:{}/{}", std::env::temp_dir().display(), fresh_name())
 }
 
 /// `command`, a program that obeys, with the other end of a channel.

@@ -45,6 +45,8 @@ suite! {
         handed_over_and_back = Returned,
         handed_to_a_process = Given,
         at_a_file = File,
+        over_tcp = Tcp,
+        over_a_unix_socket = Unix,
     ]
     [
         ten_thousand_messages_come_in_order_in_both_directions,
@@ -87,6 +89,8 @@ mod ends {
             connected = Connected,
             handed_over_and_back = Returned,
             handed_to_a_process = Given,
+            over_tcp = Tcp,
+            over_a_unix_socket = Unix,
         ]
         [
             the_halves_are_dropped_separately,
@@ -536,7 +540,7 @@ fn what_cannot_be_handed_over_is_all_given_back(tier: Tier) {
     let (good, good_far) = process::pair::<Vec<u8>, Vec<u8>>().unwrap();
     let (bad, bad_far) = pair::<Vec<u8>, Vec<u8>>();
     let sent = near.send_with(short(1), vec![Capability::from(good_far), Capability::from(bad_far)]);
-    if !tier.is_bytes() {
+    if tier.takes_threads() {
         sent.unwrap();
         assert_eq!(far.ask("take"), "took 1");
         return;
@@ -561,7 +565,7 @@ fn a_failed_hand_over_leaks_nothing_into_the_next_message(tier: Tier) {
     near.send(short(1)).unwrap();
     // A far end that is closed, where a thread takes anything.
     let mut given = vec![Capability::from(end)];
-    if tier.is_bytes() {
+    if !tier.takes_threads() {
         given.push(Capability::from(pair::<u8, u8>().0));
         assert_eq!(far.ask("recv"), "got 1");
         given = near.send_with(short(2), given).expect_err("not a thread's end").capabilities;

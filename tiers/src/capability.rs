@@ -18,6 +18,7 @@ use crate::peer::Peer;
 use crate::process::link::Link;
 use crate::process::passport::Luggage;
 use crate::receiver::Rx;
+use crate::remote::{Arrived, Channel, Relay};
 use crate::sender::Tx;
 
 /// An end that was or will be handed over. Dropped, it closes.
@@ -31,12 +32,15 @@ pub(crate) enum Inner {
     Here(Held),
     /// One that came from another process and has not been claimed.
     Arrived(Luggage),
+    /// One that came over a connection and has not been claimed.
+    Remote(Arrived),
 }
 
 /// A peer whose message types are not known here.
 pub(crate) struct Held {
     peer: Box<dyn Any + Send + Sync>,
     tier: fn(&dyn Any) -> Option<Tier<'_>>,
+    relay: fn(Box<dyn Any + Send + Sync>, Arc<Channel>) -> Option<Relay>,
     kind: Kind,
 }
 
@@ -47,6 +51,8 @@ enum Tier<'a> {
     Process(&'a Arc<Link>),
     /// Only in this process.
     File,
+    /// Over a connection of this process.
+    Remote,
 }
 
 impl Held {
@@ -58,6 +64,7 @@ impl Held {
         match (self.tier)(&*self.peer) {
             Some(Tier::Process(link)) => Ok(link),
             Some(Tier::File) => Err(Refusal::File),
+            Some(Tier::Remote) => Err(Refusal::Remote),
             Some(Tier::Thread(_)) | None => Err(Refusal::Thread),
         }
     }
@@ -65,6 +72,22 @@ impl Held {
     /// What a claim must name.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether it can go over a connection, where this process passes on what goes through it.
+    ///
+    /// # Errors
+    /// A file cannot.
+    pub fn can_be_relayed(&self) -> Result<(), Refusal> {
+        match (self.tier)(&*self.peer) {
+            Some(Tier::File) => Err(Refusal::File),
+            _ => Ok(()),
+        }
+    }
+
+    /// What passes on between this end and the channel that stands for it.
+    pub fn relay(self, channel: Arc<Channel>) -> Option<Relay> {
+        (self.relay)(self.peer, channel)
     }
 }
 
@@ -74,8 +97,13 @@ fn tier<Out: Message, In: Message>(peer: &dyn Any) -> Option<Tier<'_>> {
         (Tx::Process(link), _) => Some(Tier::Process(link)),
         (Tx::Thread(there), Rx::Thread(back)) => Some(Tier::Thread([there.address(), back.address()])),
         (Tx::File(_), _) => Some(Tier::File),
+        (Tx::Remote(_), _) => Some(Tier::Remote),
         (Tx::Thread(_), _) => None,
     }
+}
+
+fn relay<Out: Message, In: Message>(peer: Box<dyn Any + Send + Sync>, channel: Arc<Channel>) -> Option<Relay> {
+    peer.downcast::<Peer<Out, In>>().ok().map(|peer| Relay::between(*peer, channel))
 }
 
 /// The message types of a peer, as another program that was built from the same types knows them.
@@ -83,6 +111,14 @@ fn tier<Out: Message, In: Message>(peer: &dyn Any) -> Option<Tier<'_>> {
 pub(crate) struct Kind(u64);
 
 impl Kind {
+    pub const fn from_hash(hash: u64) -> Kind {
+        Kind(hash)
+    }
+
+    pub const fn hash(self) -> u64 {
+        self.0
+    }
+
     pub fn of<Out, In>() -> Kind {
         // FNV-1a (Fowler, Noll, Vo), which is the same in every build.
         let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -93,7 +129,12 @@ impl Kind {
 
 impl<Out: Message, In: Message> From<Peer<Out, In>> for Capability {
     fn from(peer: Peer<Out, In>) -> Self {
-        Capability(Inner::Here(Held { peer: Box::new(peer), tier: tier::<Out, In>, kind: Kind::of::<Out, In>() }))
+        Capability(Inner::Here(Held {
+            peer: Box::new(peer),
+            tier: tier::<Out, In>,
+            relay: relay::<Out, In>,
+            kind: Kind::of::<Out, In>(),
+        }))
     }
 }
 
@@ -129,6 +170,7 @@ impl Capability {
                 Ok(link) => return Ok(Link::peer(link)),
                 Err((luggage, error)) => (Inner::Arrived(luggage), Why::System(error)),
             },
+            Inner::Remote(arrived) if arrived.kind() == Kind::of::<Out, In>() => return Ok(arrived.claim()),
             inner => (inner, Why::kind::<Out, In>()),
         };
         Err(ClaimError { capability: Capability(inner), why })
@@ -139,7 +181,7 @@ impl fmt::Debug for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Inner::Here(_) => "Capability(here)",
-            Inner::Arrived(_) => "Capability(arrived)",
+            Inner::Arrived(_) | Inner::Remote(_) => "Capability(arrived)",
         })
     }
 }
@@ -211,6 +253,14 @@ pub enum Refusal {
     /// It is an end of the very channel that it was to go over.
     #[error("a channel cannot carry its own end")]
     Itself,
+    /// It is reached over a connection of this process, and goes only over connections, or to a thread.
+    #[error(
+        "it is reached over a connection of this process; hand over an end of a process::pair and pass messages on"
+    )]
+    Remote,
+    /// It came beside a message and was not claimed.
+    #[error("it was not claimed; claim it, and hand that over")]
+    Unclaimed,
     /// There are more beside one message than can go.
     #[error("at most {} can go beside one message", crate::process::passport::MOST)]
     TooMany,

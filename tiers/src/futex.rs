@@ -35,6 +35,12 @@ pub fn wake(word: &AtomicU32, scope: Scope) {
     let _ = futex::wake(word, flags(scope), i32::MAX.unsigned_abs());
 }
 
+/// Wakes one of those who sleep on `word`, of this process.
+pub fn wake_one(word: &AtomicU32) {
+    // Fails only for an address that is none.
+    let _ = futex::wake(word, flags(Scope::Process), 1);
+}
+
 fn wait_for_one(watched: &Watched<'_>, time: Option<&Timespec>) -> Result<(), Errno> {
     futex::wait_bitset(watched.word, flags(watched.scope), watched.seen, time, std::num::NonZeroU32::MAX)
 }

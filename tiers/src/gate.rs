@@ -1,9 +1,10 @@
-//! Where half of a peer gets its turn: at a slot in memory, or at a file. Above this the tiers are not told apart to wait.
+//! Where half of a peer gets its turn: at a slot in memory, at a file, or at a connection. Above this the tiers are not told apart to wait.
 #![forbid(unsafe_code)]
 
 use std::task::Waker;
 
 use crate::file::FileEnd;
+use crate::remote::RemoteEnd;
 use crate::slot::{Attempt, Deadline, End, Stop, Turn};
 
 /// One direction as this side looks at it for one operation.
@@ -11,6 +12,7 @@ use crate::slot::{Attempt, Deadline, End, Stop, Turn};
 pub(crate) enum Gate<'a> {
     Slot(End<'a>),
     File(FileEnd<'a>),
+    Remote(RemoteEnd<'a>),
 }
 
 impl<'a> Gate<'a> {
@@ -24,6 +26,7 @@ impl<'a> Gate<'a> {
                 Attempt::Wait(_) => Ok(None),
             },
             Gate::File(end) => end.attempt(),
+            Gate::Remote(end) => end.attempt(),
         }
     }
 
@@ -33,6 +36,7 @@ impl<'a> Gate<'a> {
         match self {
             Gate::Slot(end) => end.wait(deadline),
             Gate::File(end) => end.wait(deadline),
+            Gate::Remote(end) => end.wait(deadline),
         }
     }
 
@@ -41,6 +45,7 @@ impl<'a> Gate<'a> {
         match self {
             Gate::Slot(end) => end.stopped(),
             Gate::File(end) => end.stopped(),
+            Gate::Remote(end) => end.stopped(),
         }
     }
 
@@ -55,6 +60,7 @@ impl<'a> Gate<'a> {
                 Ok(())
             }
             Gate::File(end) => end.register(ticket, waker),
+            Gate::Remote(end) => end.register(ticket, waker),
         }
     }
 
@@ -63,6 +69,7 @@ impl<'a> Gate<'a> {
         match self {
             Gate::Slot(end) => end.unregister(ticket),
             Gate::File(end) => end.unregister(ticket),
+            Gate::Remote(end) => end.unregister(ticket),
         }
     }
 }

@@ -399,6 +399,7 @@ mod peer;
 pub mod process;
 mod readiness;
 mod receiver;
+pub mod remote;
 mod select;
 mod sender;
 mod slot;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::error::{RecvError, RecvTimeoutError, SendError, TryRecvError, Unfit};
 use crate::file;
-use crate::message::{Message, Plain, Pod};
+use crate::message::{HEADER, LIMIT, Message, Plain, Pod};
 use crate::process::link::Link;
 use crate::process::memory::Span;
 use crate::receiver::{Near, Receiver, Rx};
@@ -177,7 +177,10 @@ impl<'a, T: Block> Loan<'a, T> {
             Tx::File(_) if len > file::LIMIT => {
                 return Err(SendError::Unfit((), Unfit::TooLong { limit: file::LIMIT }));
             }
-            Tx::File(_) => Place::Own(vec![0; len]),
+            Tx::Remote(_) if len > LIMIT - HEADER => {
+                return Err(SendError::Unfit((), Unfit::TooLong { limit: LIMIT - HEADER }));
+            }
+            Tx::File(_) | Tx::Remote(_) => Place::Own(vec![0; len]),
             Tx::Process(link) => {
                 Place::Shared(link, link.lend(&permit.turn, len).map_err(|unfit| SendError::Unfit((), unfit))?)
             }

@@ -153,6 +153,44 @@ pub(crate) trait Source {
     fn read_vec(&self, at: usize, len: usize) -> Vec<u8>;
 }
 
+/// Bytes of our own.
+pub(crate) struct Bytes<'a>(pub &'a [u8]);
+
+impl Source for Bytes<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&self, at: usize, into: &mut [u8]) {
+        into.copy_from_slice(&self.0[at..][..into.len()]);
+    }
+
+    fn read_small(&self, into: &mut [u8; SMALL]) {
+        let small = &self.0[..self.0.len().min(SMALL)];
+        into[..small.len()].copy_from_slice(small);
+    }
+
+    fn read_vec(&self, at: usize, len: usize) -> Vec<u8> {
+        self.0[at..][..len].to_vec()
+    }
+}
+
+/// Bytes of our own, up to so many.
+pub(crate) struct Bounded {
+    pub bytes: Vec<u8>,
+    pub limit: usize,
+}
+
+impl Sink for Bounded {
+    fn extend(&mut self, bytes: &[u8]) -> bool {
+        let fits = self.limit.checked_sub(self.bytes.len()).is_some_and(|room| bytes.len() <= room);
+        if fits {
+            self.bytes.extend_from_slice(bytes);
+        }
+        fits
+    }
+}
+
 /// Why a message was not encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EncodeError {
@@ -243,6 +281,11 @@ pub(crate) const fn header(len: usize) -> Header {
     header.bytes[header.len] = rest as u8;
     header.len += 1;
     header
+}
+
+/// Whether a `Vec<u8>` of `len` bytes has no more than [`LIMIT`] when it is encoded.
+pub(crate) fn fits(len: usize) -> bool {
+    len <= LIMIT && header(len).len + len <= LIMIT
 }
 
 /// Where the bytes of a `Vec<u8>` or of a [`Pod`] lie in `source`, or None when its header does not say exactly what is

@@ -212,7 +212,8 @@ impl<Out: Message, In: Message> Peer<Out, In> {
     }
 
     /// Who is at the other end, as the kernel noted when this end was made by [`connect`](crate::process::connect) or
-    /// [`accept`](crate::process::Listener::accept). None for all others.
+    /// [`accept`](crate::process::Listener::accept), or over a Unix socket by those of [`remote`](crate::remote). None for all
+    /// others.
     ///
     /// ```
     /// let (a, _b) = fs9_tiers::pair::<(), ()>();
@@ -221,6 +222,7 @@ impl<Out: Message, In: Message> Peer<Out, In> {
     pub fn credentials(&self) -> Option<Credentials> {
         match &self.sender.tx {
             Tx::Process(link) => link.credentials(),
+            Tx::Remote(channel) => channel.connection().credentials(),
             Tx::Thread(_) | Tx::File(_) => None,
         }
     }

@@ -13,6 +13,7 @@ use crate::future::RecvFuture;
 use crate::gate::Gate;
 use crate::message::Message;
 use crate::process::link::Link;
+use crate::remote::{self, Channel, RemoteEnd};
 use crate::slot::{Deadline, Role, Stop, Turn};
 use crate::thread::Lane;
 use crate::timer::Timer;
@@ -28,6 +29,7 @@ pub(crate) enum Rx<T> {
     Thread(Arc<Lane<T>>),
     Process(Arc<Link>),
     File(Incoming<T>),
+    Remote(Arc<Channel>),
     /// The clock.
     Timer(Timer<T>),
 }
@@ -45,6 +47,7 @@ impl<T> Rx<T> {
             Rx::Thread(lane) => Near::Gate(Gate::Slot(lane.end(Role::Receiver))),
             Rx::Process(link) => Near::Gate(Gate::Slot(link.end(Role::Receiver))),
             Rx::File(file) => Near::Gate(Gate::File(file.end())),
+            Rx::Remote(channel) => Near::Gate(Gate::Remote(RemoteEnd::new(channel, Role::Receiver))),
             Rx::Timer(timer) => Near::Timer(timer),
         }
     }
@@ -52,12 +55,16 @@ impl<T> Rx<T> {
     #[cold]
     fn reason(&self, stop: Stop) -> Reason {
         match (self, stop) {
+            (Rx::Remote(channel), stop) => channel.reason(Role::Receiver, stop),
             (_, Stop::Closed(reason)) => reason,
             (Rx::Process(link), stop) => link.reason(stop),
             (Rx::Thread(_) | Rx::File(_) | Rx::Timer(_), Stop::Gone | Stop::Broken) => Reason::Protocol,
         }
     }
 }
+
+/// What came is no message.
+const PROTOCOL: RecvError = RecvError::Disconnected(Reason::Protocol);
 
 impl<T> Receiver<T> {
     pub(crate) fn new(rx: Rx<T>) -> Self {
@@ -311,6 +318,17 @@ impl<T: Message> Receiver<T> {
         }
     }
 
+    /// As [`Receiver::delivery`], with what came beside it.
+    pub(crate) fn delivery_with(
+        &self,
+        attempt: Result<Option<Turn<'_>>, Stop>,
+    ) -> Result<Option<(T, Vec<Capability>)>, RecvError> {
+        match attempt {
+            Ok(turn) => turn.map(|turn| self.take_with(turn)).transpose(),
+            Err(stop) => Err(RecvError::Disconnected(self.rx.reason(stop))),
+        }
+    }
+
     /// What came is no message: the channel ends.
     #[cold]
     pub(crate) fn malformed(&self, link: &Link) -> RecvError {
@@ -323,6 +341,7 @@ impl<T: Message> Receiver<T> {
             Rx::Thread(lane) => Ok(lane.take(turn)),
             Rx::Process(link) => link.take(turn).ok_or_else(|| self.malformed(link)),
             Rx::File(file) => file.take(turn),
+            Rx::Remote(channel) => channel.take(turn).map(|(message, _)| message).ok_or(PROTOCOL),
             Rx::Timer(_) => Err(RecvError::Disconnected(Reason::Closed)),
         }
     }
@@ -332,6 +351,7 @@ impl<T: Message> Receiver<T> {
             Rx::Thread(lane) => Ok(lane.take_with(turn)),
             Rx::Process(link) => link.take_with(turn).ok_or_else(|| self.malformed(link)),
             Rx::File(file) => Ok((file.take(turn)?, Vec::new())),
+            Rx::Remote(channel) => channel.take(turn).ok_or(PROTOCOL),
             Rx::Timer(_) => Err(RecvError::Disconnected(Reason::Closed)),
         }
     }
@@ -345,6 +365,7 @@ impl<T> Drop for Receiver<T> {
             Rx::Process(link) => link.close(Role::Receiver, panicked),
             // A file is closed by being dropped, once the other half is.
             Rx::File(_) | Rx::Timer(_) => {}
+            Rx::Remote(channel) => channel.close(Role::Receiver, remote::parting(panicked)),
         }
     }
 }
@@ -360,6 +381,7 @@ impl<T> fmt::Debug for Receiver<T> {
                 debug.field("tier", &"process").field("received", &link.end(Role::Receiver).desk.passed())
             }
             Rx::File(file) => debug.field("tier", &"file").field("file", file.opened()),
+            Rx::Remote(channel) => debug.field("tier", &"remote").field("channel", channel),
             Rx::Timer(timer) => debug.field("timer", timer),
         };
         debug.finish_non_exhaustive()

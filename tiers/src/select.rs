@@ -24,6 +24,7 @@ use crate::gate::Gate;
 use crate::message::Message;
 use crate::process::Child;
 use crate::receiver::{Near, Receiver};
+use crate::remote::RemoteEnd;
 use crate::sender::Sender;
 use crate::slot::{Asleep, Deadline, End, Watch, Watched, stay_awake};
 use crate::sys::ring::{Polled, Ring};
@@ -132,6 +133,8 @@ enum Look<'a> {
 #[derive(Default)]
 struct Pending<'a> {
     slots: Vec<(End<'a>, Watch<'a>)>,
+    /// Of channels to other machines: somebody must read their connections meanwhile.
+    remote: Vec<RemoteEnd<'a>>,
     due: Option<Instant>,
 }
 
@@ -258,7 +261,7 @@ impl<'a> Select<'a> {
     fn add_half(&mut self, half: &'a dyn Half) -> usize {
         let operation = match half.place() {
             Place::Gate(Gate::File(file)) => Operation::File(file, self.watch(file.descriptor(), file.events())),
-            Place::Gate(Gate::Slot(_)) | Place::Clock(_) => Operation::Half(half),
+            Place::Gate(Gate::Slot(_) | Gate::Remote(_)) | Place::Clock(_) => Operation::Half(half),
         };
         self.add(operation)
     }
@@ -461,6 +464,8 @@ impl<'a> Select<'a> {
         let wake = end.into_iter().chain(pending.due).min();
         // First this, then the words are compared with what was seen: nobody is missed.
         let _asleep: Vec<Asleep<'_>> = pending.slots.iter().map(|(end, _)| Asleep::new(*end)).collect();
+        // What came between the last look and this is not lost: the watcher finds it there.
+        let _depending: Vec<_> = pending.remote.iter().map(|end| end.depend()).collect();
         let words: Vec<Watched<'_>> = pending.slots.iter().flat_map(|(_, watch)| watch.words()).copied().collect();
         let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         self.ring.sleep(&words, &mut self.descriptors, left)
@@ -475,6 +480,13 @@ impl<'a> Pending<'a> {
                 Some(watch) => self.slots.push((end, watch)),
                 None => return true,
             },
+            Place::Gate(Gate::Remote(end)) => match end.look() {
+                Some(watch) => {
+                    self.slots.push((end.slot(), watch));
+                    self.remote.push(end);
+                }
+                None => return true,
+            },
             // An operation of its own.
             Place::Gate(Gate::File(_)) => {}
             Place::Clock(Deadline::Now) => return true,
@@ -487,7 +499,8 @@ impl<'a> Pending<'a> {
 
     /// Watches the slots for a change without sleeping, one at each look, for as long as a single one would be.
     fn stay_awake(&self) -> bool {
-        if self.slots.is_empty() {
+        // What a connection brings nobody sees in a word before it is read.
+        if self.slots.is_empty() || !self.remote.is_empty() {
             return false;
         }
         let spins = self.slots.iter().any(|(end, _)| end.is_elsewhere());

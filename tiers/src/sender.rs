@@ -12,6 +12,7 @@ use crate::future::{ReserveFuture, SendFuture};
 use crate::gate::Gate;
 use crate::message::Message;
 use crate::process::link::Link;
+use crate::remote::{self, Channel, RemoteEnd};
 use crate::slot::{Deadline, Role, Stop, Turn};
 use crate::thread::Lane;
 
@@ -26,6 +27,7 @@ pub(crate) enum Tx<T> {
     Thread(Arc<Lane<T>>),
     Process(Arc<Link>),
     File(Outgoing<T>),
+    Remote(Arc<Channel>),
 }
 
 impl<T> Tx<T> {
@@ -35,12 +37,14 @@ impl<T> Tx<T> {
             Tx::Thread(lane) => Gate::Slot(lane.end(Role::Sender)),
             Tx::Process(link) => Gate::Slot(link.end(Role::Sender)),
             Tx::File(file) => Gate::File(file.end()),
+            Tx::Remote(channel) => Gate::Remote(RemoteEnd::new(channel, Role::Sender)),
         }
     }
 
     #[cold]
     fn reason(&self, stop: Stop) -> Reason {
         match (self, stop) {
+            (Tx::Remote(channel), stop) => channel.reason(Role::Sender, stop),
             (_, Stop::Closed(reason)) => reason,
             (Tx::Process(link), stop) => link.reason(stop),
             (Tx::Thread(_) | Tx::File(_), Stop::Gone | Stop::Broken) => Reason::Protocol,
@@ -348,6 +352,7 @@ impl<T> Drop for Sender<T> {
             Tx::Process(link) => link.close(Role::Sender, panicked),
             // Closed by being dropped, once the other half is.
             Tx::File(_) => {}
+            Tx::Remote(channel) => channel.close(Role::Sender, remote::parting(panicked)),
         }
     }
 }
@@ -359,6 +364,7 @@ impl<T> fmt::Debug for Sender<T> {
             Tx::Thread(lane) => debug.field("tier", &"thread").field("sent", &lane.end(Role::Sender).desk.passed()),
             Tx::Process(link) => debug.field("tier", &"process").field("sent", &link.end(Role::Sender).desk.passed()),
             Tx::File(file) => debug.field("tier", &"file").field("file", file.opened()),
+            Tx::Remote(channel) => debug.field("tier", &"remote").field("channel", channel),
         };
         debug.finish_non_exhaustive()
     }
@@ -375,6 +381,9 @@ impl<T> Permit<'_, T> {
     /// Why sending would be in vain, if the other end has gone since the slot was reserved.
     #[inline]
     pub(crate) fn in_vain(&self) -> Option<Reason> {
+        if let Tx::Remote(channel) = &self.sender.tx {
+            RemoteEnd::new(channel, Role::Sender).hear();
+        }
         self.turn.in_vain().map(|stop| self.sender.tx.reason(stop))
     }
 }
@@ -408,6 +417,7 @@ impl<T: Message> Permit<'_, T> {
                 None => Ok(()),
                 Some(back) => file.send(back),
             },
+            Tx::Remote(channel) => channel.put(self.turn, message),
         }
     }
 
@@ -415,7 +425,7 @@ impl<T: Message> Permit<'_, T> {
     pub(crate) fn put(self, message: T) -> Result<Option<T>, SendError<T>> {
         match &self.sender.tx {
             Tx::File(file) => file.put(self.turn, message),
-            Tx::Thread(_) | Tx::Process(_) => self.send(message).map(|()| None),
+            Tx::Thread(_) | Tx::Process(_) | Tx::Remote(_) => self.send(message).map(|()| None),
         }
     }
 
@@ -443,6 +453,7 @@ impl<T: Message> Permit<'_, T> {
                 Ok(()) => Ok(()),
                 Err(unfit) => Err(SendWithError { error: SendError::Unfit(message, unfit), capabilities }),
             },
+            Tx::Remote(channel) => remote::hand_over(channel, self.turn, message, capabilities),
             Tx::File(_) if capabilities.is_empty() => {
                 self.send(message).map_err(|error| SendWithError { error, capabilities })
             }

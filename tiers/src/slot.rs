@@ -170,8 +170,22 @@ pub(crate) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
+    /// This, and one word more where there is room for it.
+    pub fn and(mut self, word: Watched<'a>) -> Self {
+        if let Some(place) = self.words.get_mut(self.len) {
+            *place = word;
+            self.len += 1;
+        }
+        self
+    }
+
     /// The longest list.
     pub const MOST: usize = 2;
+
+    /// Whether it is only for another thread of this side to give back the turn.
+    pub fn is_for_turn(&self, end: End<'_>) -> bool {
+        std::ptr::eq(self.words[0].word, &raw const end.desk.wanted)
+    }
 
     /// The list; never empty.
     pub fn words(&self) -> &[Watched<'a>] {

@@ -10,6 +10,7 @@ use fs9_tests::tiers::{Duplex, HEAD, echo, length, me, note, number_of, obey, wa
 use fs9_tiers::Peer;
 use fs9_tiers::file;
 use fs9_tiers::process::{self, connect, inherited, listen};
+use fs9_tiers::remote;
 
 fn main() {
     let args: Vec<String> = env::args().collect();
@@ -17,6 +18,12 @@ fn main() {
     match args[..] {
         ["obey", "inherited"] => obey(inherited().unwrap(), stdin(), stdout()),
         ["obey", "connect", name] => obey(connect(name, &[me()]).unwrap(), stdin(), stdout()),
+        ["obey", "listen", address] => {
+            let listener = remote::listen(address).unwrap();
+            println!("{}", listener.address());
+            obey(listener.accept().unwrap(), stdin(), stdout());
+        }
+        ["obey", "dial", address] => obey(remote::dial(address).unwrap(), stdin(), stdout()),
         ["obey", "file", path] => obey(file::open(path).unwrap(), stdin(), stdout()),
         ["connect", name, allowed] => tell(connect(name, &[allowed.parse().unwrap()])),
         ["listen", name, allowed] => {

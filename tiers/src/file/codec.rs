@@ -8,7 +8,7 @@ use super::LIMIT;
 use super::opened::{FileEnd, Opened};
 use crate::error::{Reason, RecvError, SendError, Unfit};
 use crate::loan::Block;
-use crate::message::{self, EncodeError, Message, SMALL, Sink, Source};
+use crate::message::{self, Bounded, Bytes, EncodeError, Message};
 use crate::slot::{Deadline, Role, Turn};
 
 /// The half that sends values of type `T`.
@@ -112,49 +112,14 @@ impl<T> Incoming<T> {
     }
 }
 
-/// Bytes up to the longest message.
-struct Bounded(Vec<u8>);
-
-impl Sink for Bounded {
-    fn extend(&mut self, bytes: &[u8]) -> bool {
-        let fits = bytes.len() <= LIMIT - self.0.len();
-        if fits {
-            self.0.extend_from_slice(bytes);
-        }
-        fits
-    }
-}
-
-/// Bytes that were read.
-struct Bytes<'a>(&'a [u8]);
-
-impl Source for Bytes<'_> {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn read(&self, at: usize, into: &mut [u8]) {
-        into.copy_from_slice(&self.0[at..][..into.len()]);
-    }
-
-    fn read_small(&self, into: &mut [u8; SMALL]) {
-        let small = &self.0[..self.0.len().min(SMALL)];
-        into[..small.len()].copy_from_slice(small);
-    }
-
-    fn read_vec(&self, at: usize, len: usize) -> Vec<u8> {
-        self.0[at..][..len].to_vec()
-    }
-}
-
 /// In place of no bytes: a write of nothing is none.
 const NOTHING: [u8; 1] = [0];
 
 fn encode_typed<T: Message>(message: &T) -> Result<Cow<'_, [u8]>, Unfit> {
-    let mut encoded = Bounded(Vec::new());
+    let mut encoded = Bounded { bytes: Vec::new(), limit: LIMIT };
     match message::encode(message, &mut encoded) {
-        Ok(()) if encoded.0.is_empty() => Ok(Cow::Borrowed(&NOTHING)),
-        Ok(()) => Ok(Cow::Owned(encoded.0)),
+        Ok(()) if encoded.bytes.is_empty() => Ok(Cow::Borrowed(&NOTHING)),
+        Ok(()) => Ok(Cow::Owned(encoded.bytes)),
         Err(EncodeError::Full) => Err(Unfit::TooLong { limit: LIMIT }),
         Err(EncodeError::Unencodable) => Err(Unfit::Unencodable),
     }

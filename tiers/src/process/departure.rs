@@ -24,6 +24,7 @@ impl<'a> Departure<'a> {
                 luggage.tell_moving();
                 (luggage.passport, None)
             }
+            Inner::Remote(_) => return Err(Refusal::Remote),
             Inner::Here(held) => {
                 let link = held.link()?;
                 if link.is_of_channel(over) {
@@ -39,7 +40,7 @@ impl<'a> Departure<'a> {
     fn link(&self) -> Option<&'a Arc<Link>> {
         match &self.capability.0 {
             Inner::Here(held) => held.link().ok(),
-            Inner::Arrived(_) => None,
+            Inner::Arrived(_) | Inner::Remote(_) => None,
         }
     }
 
@@ -51,7 +52,7 @@ impl<'a> Departure<'a> {
                 both.into_iter().chain(self.holder.as_ref().map(AsFd::as_fd)).collect()
             }
             (Inner::Arrived(luggage), None) => luggage.descriptors(),
-            (Inner::Here(_), None) => Vec::new(),
+            (Inner::Here(_) | Inner::Remote(_), None) => Vec::new(),
         }
     }
 

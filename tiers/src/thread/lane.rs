@@ -61,10 +61,19 @@ impl<T> Lane<T> {
 
     /// Sends at a sender's turn, with capabilities beside the message.
     pub fn put_beside(&self, turn: Turn<'_>, message: T, capabilities: Vec<Capability>) {
+        self.deliver(turn, message, capabilities, self);
+    }
+
+    /// As [`Lane::put_beside`]; the receiver's tasks are woken by `bell`.
+    pub fn deliver(&self, turn: Turn<'_>, message: T, capabilities: Vec<Capability>, bell: &impl Ring) {
         self.sent.0.message.put(&turn, message);
-        self.sent.0.capabilities.put(&turn, capabilities);
-        self.announce(1);
-        turn.pass(self);
+        if capabilities.is_empty() {
+            self.announce(0);
+        } else {
+            self.sent.0.capabilities.put(&turn, capabilities);
+            self.announce(1);
+        }
+        turn.pass(bell);
     }
 
     /// Whether capabilities lie beside the message.
@@ -91,8 +100,13 @@ impl<T> Lane<T> {
     /// Receives at a receiver's turn.
     #[inline(never)] // the way of a message without them is to stay short
     pub fn take_with(&self, turn: Turn<'_>) -> (T, Vec<Capability>) {
+        self.fetch(turn, self)
+    }
+
+    /// As [`Lane::take_with`]; the sender's tasks are woken by `bell`.
+    pub fn fetch(&self, turn: Turn<'_>, bell: &impl Ring) -> (T, Vec<Capability>) {
         let taken = self.take_out(&turn);
-        turn.pass(self);
+        turn.pass(bell);
         taken
     }
 
@@ -107,7 +121,12 @@ impl<T> Lane<T> {
 
     /// One side goes.
     pub fn close(&self, role: Role, panicked: bool) {
-        self.end(role).close(panicked, self);
+        self.leave(role, panicked, self);
+    }
+
+    /// As [`Lane::close`]; the tasks of the other side are woken by `bell`.
+    pub fn leave(&self, role: Role, panicked: bool, bell: &impl Ring) {
+        self.end(role).close(panicked, bell);
         if role == Role::Receiver {
             self.clear();
         }

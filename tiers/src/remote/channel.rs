@@ -1,0 +1,351 @@
+//! One channel of a connection: two lanes, whose far sides are played by whoever reads the connection.
+//!
+//! | | the near side | the far side |
+//! |---|---|---|
+//! | `incoming` | the receiver | puts what a message frame brings; leaves when the far sender has left |
+//! | `outgoing` | the sender: its turn is the credit for one message | takes when the far side says `taken`; leaves when the far receiver has left |
+//!
+//! So a turn, a wait, a task and a `Select` are those of threads. An end is over on the wire when both sides have said of both
+//! halves that they left; who is told that both far halves are gone says so of both near ones at once.
+#![forbid(unsafe_code)]
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::connection::Connection;
+use super::frame::{self, Garbage, Halves, Passport};
+use super::reader::Data;
+use super::writer::Writer;
+use crate::capability::Capability;
+use crate::error::{Reason, SendError, Unfit};
+use crate::message::{self, Bounded, LIMIT, Message};
+use crate::slot::{Attempt, End, Ring, Role, Stop, Turn};
+use crate::thread::Lane;
+
+/// From this length on a message is *long*: a `Vec<u8>` is not copied, and that it was taken is said at once.
+const LONG: usize = 16 << 10;
+
+pub(crate) struct Channel {
+    connection: Arc<Connection>,
+    number: u32,
+    incoming: Lane<Data>,
+    outgoing: Lane<()>,
+    /// Held by who acts for the far side.
+    far: Mutex<Far>,
+    /// Of which near halves the far side was told that they left; changed by who has the writer.
+    told: AtomicU8,
+    /// Why the far receiver and the far sender left. The first reason stands.
+    reasons: [OnceLock<Reason>; 2],
+    /// So many of our frames the far side must have before it can have taken the last message.
+    awaited: AtomicU64,
+    /// Nothing was sent since the last message was taken.
+    is_fresh: AtomicBool,
+    /// After the last message that was taken came an answer.
+    is_answering: AtomicBool,
+}
+
+/// What is known of the far end.
+#[derive(Default)]
+struct Far {
+    /// The halves with which we have nothing to do any more.
+    gone: Halves,
+    /// Those of which it has said so.
+    heard: Halves,
+}
+
+/// Tasks that are to be woken once nothing is locked any more.
+#[derive(Default)]
+pub(super) struct Bells(Mutex<Vec<(Arc<Channel>, Role)>>);
+
+/// The bell of one channel.
+struct Bell<'a> {
+    bells: &'a Bells,
+    channel: &'a Arc<Channel>,
+}
+
+impl Bells {
+    pub fn ring(self) {
+        for (channel, role) in self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            channel.end(role).wake_tasks();
+        }
+    }
+}
+
+impl Ring for Bell<'_> {
+    fn ring(&self, role: Role) {
+        let mut bells = self.bells.0.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.push((Arc::clone(self.channel), role));
+    }
+}
+
+impl Channel {
+    pub(super) fn new(connection: Arc<Connection>, number: u32) -> Arc<Channel> {
+        Arc::new(Channel {
+            connection,
+            number,
+            incoming: Lane::new(),
+            outgoing: Lane::new(),
+            far: Mutex::default(),
+            told: AtomicU8::new(0),
+            reasons: Default::default(),
+            awaited: AtomicU64::new(0),
+            is_fresh: AtomicBool::new(false),
+            is_answering: AtomicBool::new(false),
+        })
+    }
+
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The near side of the direction in which it has that role.
+    #[inline]
+    pub fn end(&self, role: Role) -> End<'_> {
+        match role {
+            Role::Sender => self.outgoing.end(role),
+            Role::Receiver => self.incoming.end(role),
+        }
+    }
+
+    /// Why there is no turn any more for the near half that is `role`.
+    pub fn reason(&self, role: Role, stop: Stop) -> Reason {
+        match (self.reasons[role as usize].get(), stop) {
+            (Some(reason), _) => *reason,
+            (None, Stop::Closed(reason)) => reason,
+            (None, Stop::Gone | Stop::Broken) => Reason::Protocol,
+        }
+    }
+
+    /// Sends at a sender's turn.
+    pub fn put<T: Message>(&self, turn: Turn<'_>, message: T) -> Result<(), SendError<T>> {
+        self.put_beside(turn, message, &[])
+    }
+
+    /// Sends at a sender's turn, with ends that are channels of this session already.
+    pub(super) fn put_beside<T: Message>(
+        &self,
+        turn: Turn<'_>,
+        message: T,
+        passports: &[Passport],
+    ) -> Result<(), SendError<T>> {
+        let encoded = match long_bytes(&message) {
+            Some(len) if !message::fits(len) => {
+                return Err(SendError::Unfit(message, Unfit::TooLong { limit: LIMIT }));
+            }
+            Some(_) => None,
+            None => match self.encode(&message, passports) {
+                Ok(encoded) => Some(encoded),
+                Err(unfit) => return Err(SendError::Unfit(message, unfit)),
+            },
+        };
+        let mut writer = self.connection.writer();
+        if self.has_told().has(Role::Sender) {
+            drop(writer);
+            return Err(SendError::Disconnected(message, self.reason(Role::Sender, Stop::Closed(Reason::Closed))));
+        }
+        match encoded {
+            Some(encoded) => writer.keep(frame::seal(encoded)),
+            None => self.keep_long(&mut writer, message, passports),
+        }
+        self.awaited.store(writer.numbered, Ordering::Relaxed);
+        // Before anybody can hear that it was taken.
+        self.outgoing.put(turn, ());
+        if self.is_fresh.swap(false, Ordering::Relaxed) {
+            self.is_answering.store(true, Ordering::Relaxed);
+        }
+        self.connection.flush(writer);
+        Ok(())
+    }
+
+    fn encode<T: Message>(&self, message: &T, passports: &[Passport]) -> Result<Vec<u8>, Unfit> {
+        let bytes = frame::message(self.number, passports);
+        let mut sink = Bounded { limit: bytes.len() + LIMIT, bytes };
+        message::encode(message, &mut sink)?;
+        Ok(sink.bytes)
+    }
+
+    /// Keeps a `Vec<u8>` as it is.
+    fn keep_long<T: Message>(&self, writer: &mut Writer, message: T, passports: &[Passport]) {
+        let mut message = Some(message);
+        if let Some(Some(bytes)) = (&mut message as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>().map(Option::take) {
+            writer.keep(frame::bytes_follow(self.number, passports, bytes.len()));
+            writer.keep_data(bytes.into());
+        }
+    }
+
+    /// Receives at a receiver's turn. None: what came was no message of this type, and the channel has ended.
+    pub fn take<T: Message>(self: &Arc<Self>, turn: Turn<'_>) -> Option<(T, Vec<Capability>)> {
+        let (data, capabilities) = self.incoming.take_with(turn);
+        // Who streams is told at once; who waits for an answer is told with it.
+        let was_answered = !self.is_fresh.swap(true, Ordering::Relaxed);
+        let is_answering = self.is_answering.load(Ordering::Relaxed) && was_answered;
+        self.is_answering.store(is_answering, Ordering::Relaxed);
+        self.connection.taken(self, is_answering && data.len() < LONG);
+        let message = decode(data);
+        if message.is_none() {
+            self.break_off();
+        }
+        message.map(|message| (message, capabilities))
+    }
+
+    /// The far end sends what is no message here, so neither end has any use for the other.
+    fn break_off(self: &Arc<Self>) {
+        let bells = Bells::default();
+        self.lose(&mut self.far(), Halves::BOTH, Reason::Protocol, &bells);
+        bells.ring();
+        self.connection.leave(self, Halves::BOTH, Reason::Protocol);
+    }
+
+    /// The near half goes.
+    pub fn close(self: &Arc<Self>, role: Role, reason: Reason) {
+        let is_panic = reason == Reason::Panicked;
+        match role {
+            Role::Sender => self.outgoing.close(role, is_panic),
+            Role::Receiver => self.incoming.close(role, is_panic),
+        }
+        self.connection.leave(self, Halves::of(role), reason);
+    }
+
+    /// The halves that the far side was told have left.
+    pub(super) fn has_told(&self) -> Halves {
+        Halves::from_bits(self.told.load(Ordering::Relaxed))
+    }
+
+    /// To be called with the writer locked. What was not told before.
+    pub(super) fn tell(&self, halves: Halves) -> Halves {
+        let before = self.has_told();
+        self.told.store(before.with(halves).bits(), Ordering::Relaxed);
+        halves.without(before)
+    }
+
+    fn far(&self) -> MutexGuard<'_, Far> {
+        self.far.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The far halves that have said that they left.
+    pub(super) fn has_left(&self) -> Halves {
+        self.far().heard
+    }
+
+    /// A message has come.
+    ///
+    /// # Errors
+    /// The far side had no right to send it.
+    pub(super) fn deliver(
+        self: &Arc<Self>,
+        data: Data,
+        capabilities: Vec<Capability>,
+        bells: &Bells,
+    ) -> Result<(), Garbage> {
+        let far = self.far();
+        if far.gone.has(Role::Sender) {
+            // After this side broke the channel off the far one may not know of it yet.
+            let is_late = !far.heard.has(Role::Sender);
+            drop(far);
+            drop(capabilities);
+            return if is_late { Ok(()) } else { Err(Garbage) };
+        }
+        let (result, unwanted) = match self.incoming.end(Role::Sender).attempt() {
+            Attempt::Turn(turn) => {
+                self.incoming.deliver(turn, data, capabilities, &Bell { bells, channel: self });
+                (Ok(()), Vec::new())
+            }
+            Attempt::Stopped(_) => (Ok(()), capabilities),
+            Attempt::Wait(_) => (Err(Garbage), capabilities),
+        };
+        // They close, for which the table is locked.
+        drop(far);
+        drop(unwanted);
+        result
+    }
+
+    /// The far side has taken the message, and acknowledged so many frames.
+    ///
+    /// # Errors
+    /// There was none, or it had not acknowledged it: it would have us keep everything for ever.
+    pub(super) fn was_taken(self: &Arc<Self>, acknowledged: u64, bells: &Bells) -> Result<(), Garbage> {
+        let far = self.far();
+        if far.heard.has(Role::Receiver) {
+            return Err(Garbage);
+        }
+        if far.gone.has(Role::Receiver) {
+            return Ok(());
+        }
+        if acknowledged < self.awaited.load(Ordering::Relaxed) {
+            return Err(Garbage);
+        }
+        match self.outgoing.end(Role::Receiver).attempt() {
+            Attempt::Turn(turn) => {
+                self.outgoing.fetch(turn, &Bell { bells, channel: self });
+                Ok(())
+            }
+            Attempt::Stopped(_) => Ok(()),
+            Attempt::Wait(_) => Err(Garbage),
+        }
+    }
+
+    /// Halves of the far end say that they leave.
+    ///
+    /// # Errors
+    /// They have said so before.
+    pub(super) fn far_left(self: &Arc<Self>, halves: Halves, reason: Reason, bells: &Bells) -> Result<(), Garbage> {
+        let mut far = self.far();
+        if halves.without(far.heard) != halves {
+            return Err(Garbage);
+        }
+        far.heard = far.heard.with(halves);
+        self.lose(&mut far, halves, reason, bells);
+        Ok(())
+    }
+
+    /// The whole connection has ended.
+    pub(super) fn end_for(self: &Arc<Self>, reason: Reason, bells: &Bells) {
+        self.lose(&mut self.far(), Halves::BOTH, reason, bells);
+    }
+
+    fn lose(self: &Arc<Self>, far: &mut Far, halves: Halves, reason: Reason, bells: &Bells) {
+        let news = halves.without(far.gone);
+        far.gone = far.gone.with(halves);
+        let (bell, is_panic) = (Bell { bells, channel: self }, reason == Reason::Panicked);
+        if news.has(Role::Receiver) {
+            let _ = self.reasons[Role::Sender as usize].set(reason);
+            self.outgoing.leave(Role::Receiver, is_panic, &bell);
+        }
+        if news.has(Role::Sender) {
+            let _ = self.reasons[Role::Receiver as usize].set(reason);
+            self.incoming.leave(Role::Sender, is_panic, &bell);
+        }
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// The length of a `Vec<u8>` that is long.
+fn long_bytes<T: Message>(message: &T) -> Option<usize> {
+    (message as &dyn Any).downcast_ref::<Vec<u8>>().map(Vec::len).filter(|len| *len >= LONG)
+}
+
+fn decode<T: Message>(data: Data) -> Option<T> {
+    match data {
+        Data::Encoded(bytes) => message::decode(&message::Bytes(&bytes)),
+        Data::Bytes(bytes) => {
+            let mut message = None::<T>;
+            if let Some(place) = (&mut message as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>() {
+                *place = Some(bytes);
+                return message;
+            }
+            let header = message::header(bytes.len());
+            message::decode(&message::Bytes(&[header.as_bytes(), &bytes].concat()))
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What goes out: frames are numbered, kept until the far side has them, and written as far as the socket takes them.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use fs9_proto::session::{Limits, Session, Transmit, Unresumable};
+use rustix::io::Errno;
+
+use super::frame;
+use super::socket::Socket;
+
+/// As much goes to the kernel at once.
+const PIECES: usize = 16;
+
+/// Frames that the far side may have and not have acknowledged: for each channel a message of two frames, a `taken` and what
+/// ends it. Who says `taken` has acknowledged the message before, see `Channel::was_taken`.
+const LIMITS: Limits = Limits { frames: 6 * super::CHANNELS, bytes: usize::MAX };
+
+/// How writing went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flushed {
+    All,
+    /// The socket takes no more now.
+    Some,
+    /// The socket is broken, and hung up on: who reads it finds that out.
+    Broken,
+}
+
+pub(super) struct Writer {
+    session: Session,
+    socket: Option<Arc<Socket>>,
+    /// What the socket is to take next, of frames that the session has given out.
+    queue: VecDeque<Bytes>,
+    /// The numbers of the frames that are nothing but data.
+    bare: VecDeque<u64>,
+    /// The number of the next frame that the session gives out.
+    next: u64,
+    /// Frames that were ever kept, and those that the far side has.
+    pub numbered: u64,
+    pub acknowledged: u64,
+}
+
+impl Writer {
+    pub fn new(socket: Arc<Socket>) -> Writer {
+        Writer {
+            session: Session::new(LIMITS),
+            socket: Some(socket),
+            queue: VecDeque::new(),
+            bare: VecDeque::new(),
+            next: 0,
+            numbered: 0,
+            acknowledged: 0,
+        }
+    }
+
+    /// A frame to be sent with the next [`Writer::flush`].
+    pub fn keep(&mut self, frame: Bytes) {
+        self.numbered += 1;
+        self.session.keep(frame);
+    }
+
+    /// Data that the frame before announces.
+    pub fn keep_data(&mut self, data: Bytes) {
+        self.bare.push_back(self.numbered);
+        self.keep(data);
+    }
+
+    /// Something that only this connection is to be told, if there is one: it goes first.
+    pub fn tell(&mut self, frame: Bytes) {
+        if self.socket.is_some() {
+            self.queue.push_back(frame);
+        }
+    }
+
+    /// Whether something waits for the socket.
+    pub fn is_behind(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// A frame of so many bytes has come whole. False where the far side has acknowledged too little of ours.
+    #[must_use]
+    pub fn received(&mut self, bytes: usize) -> bool {
+        self.session.received(bytes).is_ok()
+    }
+
+    /// The far side has so many frames of ours. False where it cannot.
+    #[must_use]
+    pub fn was_acknowledged(&mut self, count: u64) -> bool {
+        let is_possible = self.session.acknowledged(count).is_ok();
+        if is_possible {
+            self.forget(count);
+        }
+        is_possible
+    }
+
+    /// Whether much has come that the far side was not told of.
+    pub fn owes_acknowledgement(&self) -> bool {
+        self.session.ack_due()
+    }
+
+    /// Writes what the socket takes.
+    pub fn flush(&mut self) -> Flushed {
+        let Some(socket) = &self.socket else { return Flushed::All };
+        loop {
+            while self.queue.len() < PIECES
+                && let Some(next) = self.session.poll_transmit()
+            {
+                match next {
+                    Transmit::Acknowledge(count) => self.queue.push_back(frame::acknowledge(count)),
+                    Transmit::Frame(frame) => {
+                        if self.bare.binary_search(&self.next).is_ok() {
+                            self.queue.push_back(frame::data(frame.len()));
+                        }
+                        self.next += 1;
+                        self.queue.push_back(frame);
+                    }
+                }
+            }
+            if self.queue.is_empty() {
+                return Flushed::All;
+            }
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let count = self.queue.len().min(PIECES);
+            for (piece, bytes) in pieces.iter_mut().zip(&self.queue) {
+                *piece = IoSlice::new(bytes);
+            }
+            match socket.send(&pieces[..count]) {
+                Ok(sent) => advance(&mut self.queue, sent),
+                Err(Errno::AGAIN) => return Flushed::Some,
+                Err(_) => {
+                    socket.hang_up();
+                    self.disconnect();
+                    return Flushed::Broken;
+                }
+            }
+        }
+    }
+
+    /// The socket is gone.
+    pub fn disconnect(&mut self) {
+        self.session.disconnect();
+        self.socket = None;
+        self.queue.clear();
+    }
+
+    fn forget(&mut self, count: u64) {
+        self.acknowledged = count;
+        while self.bare.front().is_some_and(|number| *number < count) {
+            self.bare.pop_front();
+        }
+    }
+
+    /// How many frames of the far side have come.
+    pub fn received_frames(&self) -> u64 {
+        self.session.received_frames()
+    }
+
+    /// A new socket, at which the far side has said that it has so many frames.
+    ///
+    /// # Errors
+    /// It cannot have so many.
+    pub fn resume(&mut self, socket: Arc<Socket>, far_has: u64) -> Result<(), Unresumable> {
+        self.session.resume(far_has)?;
+        self.forget(far_has);
+        self.next = far_has;
+        self.socket = Some(socket);
+        Ok(())
+    }
+}
+
+/// So many bytes have gone.
+fn advance(queue: &mut VecDeque<Bytes>, mut sent: usize) {
+    while let Some(first) = queue.front_mut() {
+        if sent < first.len() {
+            first.advance(sent);
+            return;
+        }
+        sent -= first.len();
+        queue.pop_front();
+    }
+}
