@@ -2,7 +2,8 @@
 //! messages of the right type or errors, in time, and spends no more on it than on an honest one.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use fs9_tests::process::Running;
@@ -11,7 +12,7 @@ use fs9_tests::tiers::{Alone, Duplex, Far, PATIENCE, Random, fresh_name, length,
 use fs9_tiers::error::{Reason, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 use fs9_tiers::message::LIMIT;
 use fs9_tiers::process::{Listener, connect_timeout, listen};
-use fs9_tiers::{Capability, Message, Peer, process};
+use fs9_tiers::{Capability, Message, Peer, process, remote};
 
 #[global_allocator]
 static HEAP: Counting = Counting;
@@ -211,4 +212,90 @@ fn a_peer_that_changes_its_words_all_the_time_does_not_put_off_a_deadline() {
         }
     });
     hostile.kill();
+}
+
+impl Open for remote::Listener {
+    fn open<Out: Message, In: Message>(&self) -> io::Result<Peer<Out, In>> {
+        self.accept_timeout(PATIENCE)
+    }
+}
+
+/// A frame of `fs9.peers.1`, as a rule a good one.
+fn frame(random: &mut Random, sent: &mut u32) -> Vec<u8> {
+    let channel = [0, 0, 0, 0, 0, 0, 0, random.below(3) as u32][random.below(8)];
+    let mut body = match random.below(40) {
+        0..=33 => {
+            let ends = [0, 0, 0, 1, 2][random.below(5)];
+            let mut body = [&[1], &channel.to_le_bytes()[..], &[ends]].concat();
+            for _ in 0..ends {
+                *sent += 2;
+                body.extend((*sent + 1 - 2).to_le_bytes());
+                body.extend(random.next().to_le_bytes());
+            }
+            let len = random.below(100);
+            body.push(len as u8);
+            body.extend((0..len).map(|_| b'a'));
+            body
+        }
+        34 => {
+            let len = [100, 20_000, 4_194_300, u32::MAX][random.below(4)];
+            [&[2], &channel.to_le_bytes()[..], &[0], &len.to_le_bytes()].concat()
+        }
+        35 => [&[3], &channel.to_le_bytes()[..]].concat(),
+        36 => [&[4], &channel.to_le_bytes()[..], &[random.below(5) as u8, random.below(12) as u8, 0, 0, 0, 0]].concat(),
+        37 => [&[5], &(random.below(2) as u64).to_le_bytes()[..]].concat(),
+        38 => vec![6],
+        _ => [&[9], &vec![7; random.below(30_000)][..]].concat(),
+    };
+    if random.below(20) == 0 {
+        let place = random.below(body.len());
+        body[place] ^= 1 << random.below(8);
+    }
+    let size = body.len() as u32 + 4;
+    [&size.to_le_bytes()[..], &body].concat()
+}
+
+/// Greets as it should be, and says anything then.
+fn babble(address: &str, seed: u64) {
+    let mut random = Random(seed);
+    while let Ok(mut stream) = TcpStream::connect(address) {
+        let mut hello = b"fs9.peers.1\n".to_vec();
+        hello.resize(44, 0);
+        if random.below(10) == 0 {
+            hello[random.below(44)] ^= 1;
+        }
+        let _ = stream.set_read_timeout(Some(Duration::from_millis(3)));
+        if stream.write_all(&hello).is_err() || stream.read_exact(&mut hello).is_err() {
+            continue;
+        }
+        let mut opened = 0;
+        for _ in 0..random.below(40) {
+            let mut bytes = frame(&mut random, &mut opened);
+            if random.below(30) == 0 {
+                bytes = (0..random.below(100)).map(|_| random.next() as u8).collect();
+            }
+            if stream.write_all(&bytes).is_err() {
+                break;
+            }
+            // Mostly it waits until it may send the next.
+            if random.below(5) > 0 {
+                let _ = stream.read(&mut [0; 100]);
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_dials_can_harm_only_itself() {
+    let met = within(PATIENCE * 12, || {
+        let short = remote::Options::new().linger(Duration::from_millis(5));
+        let listener = short.listen("tcp://127.0.0.1:0").unwrap();
+        let address = listener.address().strip_prefix("tcp://").unwrap().to_owned();
+        let hostile = std::thread::spawn(move || babble(&address, 15));
+        let met = meet_many(&listener, 16);
+        drop(listener);
+        hostile.join().unwrap();
+        met
+    });
+    assert!(met.messages > 100 && met.protocol > 50 && met.capabilities > 5, "{met:?}");
 }

@@ -12,7 +12,7 @@ use fs9_tests::process::resources;
 use fs9_tests::tiers::{Alone, Duplex, HEAD, PATIENCE, fresh_name, me, note, number_of, tid, wait_blocked};
 use fs9_tests::wait_for;
 use fs9_tiers::error::{Reason, RecvTimeoutError};
-use fs9_tiers::{pair, process};
+use fs9_tiers::{pair, process, remote};
 use rustix::time::{ClockId, clock_gettime};
 
 /// What a heap may grow by in the course of any number of rounds, in KiB: what the system's keeps for itself.
@@ -205,4 +205,48 @@ fn a_program_inherits_no_end_of_another_channel() {
     child.take_stdout().unwrap().read_exact(&mut said).unwrap();
     drop(there);
     assert_eq!(here.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected(Reason::Closed)));
+}
+
+#[test]
+fn a_thousand_connections_to_an_address_leave_nothing() {
+    let _alone = Alone::new();
+    let listener = remote::listen("tcp://127.0.0.1:0").unwrap();
+    let threads = || fs::read_dir("/proc/self/task").unwrap().count();
+    let resting = || (descriptors(), threads());
+    let before = resting();
+    let mut once = || {
+        let here: Duplex = remote::dial(listener.address()).unwrap();
+        let there: Duplex = listener.accept_timeout(PATIENCE).unwrap();
+        here.send(note(1, HEAD)).unwrap();
+        assert_eq!(number_of(&there.recv().unwrap()), 1);
+        let (x, y) = pair::<u8, u8>();
+        there.send_with(note(2, 20_000), vec![y.into()]).unwrap();
+        assert_eq!(number_of(&here.recv().unwrap()), 2);
+        drop(x);
+    };
+    // Both sides say goodbye after the drop.
+    let wait_for_rest = || wait_for("all to be closed", || (resting() == before).then_some(()));
+    (0..100).for_each(|_| once());
+    wait_for_rest();
+    let memory_before = memory();
+    (0..1_000).for_each(|_| once());
+    wait_for_rest();
+    let after = memory();
+    assert!(after <= memory_before + 2 * SLACK, "from {memory_before} to {after} KiB");
+}
+
+#[test]
+fn a_connection_costs_one_descriptor() {
+    const EACH: usize = 50;
+    let _alone = Alone::new();
+    let listener = remote::listen("tcp://127.0.0.1:0").unwrap();
+    let before = descriptors();
+    let open = || {
+        let here: Duplex = remote::dial(listener.address()).unwrap();
+        (here, listener.accept_timeout(PATIENCE).unwrap())
+    };
+    let ends: Vec<(Duplex, Duplex)> = (0..EACH).map(|_| open()).collect();
+    assert_eq!(descriptors() - before, 2 * EACH);
+    drop(ends);
+    wait_for("the sockets to be closed", || (descriptors() == before).then_some(()));
 }

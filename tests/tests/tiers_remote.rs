@@ -15,6 +15,8 @@ use fs9_tiers::{Capability, Message, Peer, Refusal, Select, pair, process};
 use futures_util::future::join;
 
 const LOCAL: &str = "tcp://127.0.0.1:0";
+/// The number of the note that ends a stream.
+const LAST: u64 = u64::MAX - 1;
 /// How long the links of a test are broken at random.
 const STORM: Duration = Duration::from_secs(8);
 
@@ -34,7 +36,7 @@ fn stream(end: &Duplex, until: Instant, seed: u64) -> u64 {
         end.send(note(number, len)).unwrap();
         number += 1;
     }
-    end.send(note(u64::MAX, HEAD)).unwrap();
+    end.send(note(LAST, HEAD)).unwrap();
     number
 }
 
@@ -42,7 +44,7 @@ fn stream(end: &Duplex, until: Instant, seed: u64) -> u64 {
 fn follow(end: &Duplex) -> u64 {
     for expected in 0.. {
         match number_of(&end.recv_timeout(PATIENCE * 3).unwrap()) {
-            u64::MAX => return expected,
+            LAST => return expected,
             number => assert_eq!(number, expected),
         }
     }

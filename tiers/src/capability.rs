@@ -258,7 +258,7 @@ pub enum Refusal {
         "it is reached over a connection of this process; hand over an end of a process::pair and pass messages on"
     )]
     Remote,
-    /// It came beside a message and was not claimed.
+    /// It came from another process and was not claimed.
     #[error("it was not claimed; claim it, and hand that over")]
     Unclaimed,
     /// There are more beside one message than can go.

@@ -153,6 +153,21 @@ pub(crate) trait Source {
     fn read_vec(&self, at: usize, len: usize) -> Vec<u8>;
 }
 
+/// A message of any type, as it is encoded: for who passes on what he does not know.
+pub(crate) struct Encoded(Vec<u8>);
+
+impl Serialize for Encoded {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("it is encoded already"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Encoded {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(de::Error::custom("it stays encoded"))
+    }
+}
+
 /// Bytes of our own.
 pub(crate) struct Bytes<'a>(pub &'a [u8]);
 
@@ -216,6 +231,9 @@ pub(crate) fn encode<T: Message>(message: &T, sink: &mut impl Sink) -> Result<()
         let fits = sink.extend(header(bytes.len()).as_bytes()) && sink.extend(bytes);
         return if fits { Ok(()) } else { Err(EncodeError::Full) };
     }
+    if let Some(Encoded(bytes)) = (message as &dyn Any).downcast_ref::<Encoded>() {
+        return if sink.extend(bytes) { Ok(()) } else { Err(EncodeError::Full) };
+    }
     let mut serializer = postcard::Serializer { output: Stage::before(sink) };
     let written = message.serialize(&mut serializer);
     // Where it is: it is long for something to be moved.
@@ -233,6 +251,8 @@ pub(crate) fn decode<T: Message>(source: &impl Source) -> Option<T> {
     let mut message = None::<T>;
     if let Some(message) = (&mut message as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>() {
         *message = payload(source).map(|range| source.read_vec(range.start, range.len()));
+    } else if let Some(message) = (&mut message as &mut dyn Any).downcast_mut::<Option<Encoded>>() {
+        *message = Some(Encoded(source.read_vec(0, source.len())));
     } else if source.len() <= SMALL {
         let mut bytes = [0; SMALL];
         source.read_small(&mut bytes);

@@ -33,8 +33,8 @@
 //! # What differs
 //!
 //! - **Ends that are handed over** beside a message (of threads, of processes, and such as this) stay in the process that gave
-//!   them: it passes on what goes through them, in a thread for each, and for as long as it lives. What has arrived and was not
-//!   claimed, and files, cannot be given away over a connection.
+//!   them: it passes on what goes through them, in a thread for each, and for as long as it lives. It holds one message more in
+//!   each direction. Files, and what has come from another process and was not claimed, cannot be given away over a connection.
 //! - **A message that cannot be decoded** ends its channel with [`Protocol`](Reason::Protocol) on both sides; bytes that make no
 //!   sense at all end the connection.
 //! - **Whom one talks to.** A socket `unix:/path` can be dialled by its owner (mode 0600), and [`Peer::credentials`] says who did.

@@ -167,9 +167,9 @@ impl Connection {
         connection.table().channels.insert(0, Entry { channel: Arc::clone(&first), is_closing: false });
         let watched: Weak<Connection> = Arc::downgrade(&connection);
         watcher.appoint(number, watched);
+        connection.set_pulse();
         // What happened before there was somebody to tell.
         connection.attend();
-        connection.set_pulse(connection.options.keep_alive / LOOKS);
         Ok(first)
     }
 
@@ -335,9 +335,7 @@ impl Connection {
         while let Some(Step { said, counts }) = reader.next()? {
             if let Some(bytes) = counts {
                 let mut writer = self.writer();
-                if !writer.received(bytes) {
-                    return Err(Garbage);
-                }
+                writer.received(bytes)?;
                 if writer.owes_acknowledgement() {
                     self.flush(writer);
                 }
@@ -359,11 +357,7 @@ impl Connection {
                     let both = channel.has_left() == Halves::BOTH;
                     self.leave(&channel, if both { Halves::BOTH } else { Halves::default() }, Reason::Closed);
                 }
-                Some(Said::Acknowledge(count)) => {
-                    if !self.writer().was_acknowledged(count) {
-                        return Err(Garbage);
-                    }
-                }
+                Some(Said::Acknowledge(count)) => self.writer().was_acknowledged(count)?,
                 Some(Said::Ping) => {
                     let mut writer = self.writer();
                     if !writer.is_behind() {
@@ -537,7 +531,7 @@ impl Connection {
         self.clocks().down = Some(Instant::now());
         match (&self.origin, self.me.upgrade()) {
             (Origin::Dialled(_), Some(me)) => dial::again(me),
-            _ => self.set_pulse(self.options.linger),
+            _ => self.set_pulse(),
         }
     }
 
@@ -568,7 +562,7 @@ impl Connection {
         self.flush(writer);
         self.turn_over();
         self.rearm();
-        self.set_pulse(self.options.keep_alive / LOOKS);
+        self.set_pulse();
     }
 
     /// Wakes who waits for a socket.
@@ -641,11 +635,15 @@ impl Connection {
         self.clocks().guard = Some(alarm);
     }
 
-    fn set_pulse(&self, after: Duration) {
+    /// Sets the time of the next look.
+    fn set_pulse(&self) {
         let waker = Waker::from(Arc::new(Pulse(self.me.clone())));
-        let alarm = Instant::now().checked_add(after).map(|at| self.watcher.alarm(at, waker));
-        let last = std::mem::replace(&mut self.clocks().pulse, alarm);
-        drop(last);
+        let mut clocks = self.clocks();
+        let at = match clocks.down {
+            Some(since) => since.checked_add(self.options.linger),
+            None => Instant::now().checked_add(self.options.keep_alive / LOOKS),
+        };
+        clocks.pulse = at.map(|at| self.watcher.alarm(at, waker));
     }
 
     /// Looks whether the far side is there, or has been away for too long.
@@ -653,15 +651,12 @@ impl Connection {
         if self.is_over() {
             return;
         }
-        let linger = self.options.linger;
         let down = self.clocks().down;
         if let Some(since) = down {
-            if since.elapsed() >= linger {
-                self.end(Reason::Unreachable);
-            } else {
-                self.set_pulse(linger - since.elapsed());
+            if since.elapsed() < self.options.linger {
+                return self.set_pulse();
             }
-            return;
+            return self.end(Reason::Unreachable);
         }
         self.pump();
         let heard = self.heard.load(Ordering::Relaxed);
@@ -683,7 +678,7 @@ impl Connection {
             }
             self.flush(writer);
         }
-        self.set_pulse(self.options.keep_alive / LOOKS);
+        self.set_pulse();
     }
 
     /// Sees to it that no `taken` is kept for long.

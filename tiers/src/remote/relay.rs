@@ -16,7 +16,7 @@ use super::frame::Passport;
 use super::peer;
 use crate::capability::{Capability, Inner, Refusal};
 use crate::error::{Reason, SendError, SendWithError, Unfit};
-use crate::message::Message;
+use crate::message::{Encoded, Message};
 use crate::peer::Peer;
 use crate::process::passport::MOST;
 use crate::receiver::{Receiver, Rx};
@@ -63,7 +63,8 @@ pub(crate) fn hand_over<T: Message>(
     };
     let kinds = capabilities.iter().filter_map(|capability| match &capability.0 {
         Inner::Here(held) => Some(held.kind()),
-        Inner::Arrived(_) | Inner::Remote(_) => None,
+        Inner::Remote(arrived) => Some(arrived.kind()),
+        Inner::Arrived(_) => None,
     });
     let passport = |(channel, kind): (&Arc<Channel>, _)| Passport { channel: channel.number(), kind };
     let passports: Vec<Passport> = channels.iter().zip(kinds).map(passport).collect();
@@ -72,9 +73,12 @@ pub(crate) fn hand_over<T: Message>(
         return Err(SendWithError { error, capabilities });
     }
     for ((capability, channel), thread) in capabilities.into_iter().zip(channels).zip(threads) {
-        if let Inner::Here(held) = capability.0
-            && let Some(relay) = held.relay(channel)
-        {
+        let relay = match capability.0 {
+            Inner::Here(held) => held.relay(channel),
+            Inner::Remote(arrived) => Some(Relay::between(arrived.claim::<Encoded, Encoded>(), channel)),
+            Inner::Arrived(_) => None,
+        };
+        if let Some(relay) = relay {
             // It waits for this.
             let _ = thread.send(relay);
         }
@@ -87,7 +91,8 @@ fn ready(capabilities: &[Capability]) -> Result<Vec<mpsc::Sender<Relay>>, Refusa
     let start = |capability: &Capability| {
         match &capability.0 {
             Inner::Here(held) => held.can_be_relayed()?,
-            Inner::Arrived(_) | Inner::Remote(_) => return Err(Refusal::Unclaimed),
+            Inner::Remote(_) => {}
+            Inner::Arrived(_) => return Err(Refusal::Unclaimed),
         }
         let (begin, wait) = mpsc::channel::<Relay>();
         let relay = move || {

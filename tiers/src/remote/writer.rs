@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use fs9_proto::session::{Limits, Session, Transmit, Unresumable};
 use rustix::io::Errno;
 
-use super::frame;
+use super::frame::{self, Garbage};
 use super::socket::Socket;
 
 /// As much goes to the kernel at once.
@@ -80,20 +80,22 @@ impl Writer {
         !self.queue.is_empty()
     }
 
-    /// A frame of so many bytes has come whole. False where the far side has acknowledged too little of ours.
-    #[must_use]
-    pub fn received(&mut self, bytes: usize) -> bool {
-        self.session.received(bytes).is_ok()
+    /// A frame of so many bytes has come whole.
+    ///
+    /// # Errors
+    /// The far side has acknowledged too little of ours.
+    pub fn received(&mut self, bytes: usize) -> Result<(), Garbage> {
+        self.session.received(bytes).map_err(|_| Garbage)
     }
 
-    /// The far side has so many frames of ours. False where it cannot.
-    #[must_use]
-    pub fn was_acknowledged(&mut self, count: u64) -> bool {
-        let is_possible = self.session.acknowledged(count).is_ok();
-        if is_possible {
-            self.forget(count);
-        }
-        is_possible
+    /// The far side has so many frames of ours.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn was_acknowledged(&mut self, count: u64) -> Result<(), Garbage> {
+        self.session.acknowledged(count).map_err(|_| Garbage)?;
+        self.forget(count);
+        Ok(())
     }
 
     /// Whether much has come that the far side was not told of.
