@@ -229,7 +229,7 @@ fn frame(random: &mut Random, sent: &mut u32) -> Vec<u8> {
             let mut body = [&[1], &channel.to_le_bytes()[..], &[ends]].concat();
             for _ in 0..ends {
                 *sent += 2;
-                body.extend((*sent + 1 - 2).to_le_bytes());
+                body.extend((*sent + 1).to_le_bytes());
                 body.extend(random.next().to_le_bytes());
             }
             let len = random.below(100);
