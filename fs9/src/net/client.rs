@@ -30,7 +30,7 @@ use crate::ticket::{Answer, Door, Effects, Ticket};
 const SLOW: usize = 4 << 20;
 
 /// A client that is to be told so much and does not listen is given up.
-const DEAF: usize = 64 << 20;
+const DEAF: usize = 256 << 20;
 
 /// Frames that are written at once.
 const BATCH: usize = 64;
