@@ -322,6 +322,12 @@ fn fresh(file: File, server: &Server) -> Result<Qid, Errno> {
     Ok(qid(file, &server.stat(file)?, FRESH.fetch_add(1, Ordering::Relaxed)))
 }
 
+/// The qid of a file by which it is told from all others, whoever has it open.
+fn known(file: File, server: &Server) -> Result<Qid, Errno> {
+    let stat = server.stat(file)?;
+    Ok(Qid { path: stat.ino, ..qid(file, &stat, 0) })
+}
+
 /// An error number of the conversation, which has no others than Linux.
 fn errno_of(number: u32) -> Errno {
     Errno::from_raw_os_error(number as i32)

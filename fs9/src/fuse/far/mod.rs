@@ -421,7 +421,8 @@ impl Far {
             let file = state.files.get_mut(&fid).ok_or(Errno::BADF)?;
             match file.read(size as usize) {
                 Some(read) => {
-                    self.due(header).reply_bytes(&read?);
+                    let data = read?;
+                    self.due(header).reply_bytes(&data);
                     return Ok(());
                 }
                 None => file.begin_read(header.unique, size as usize),

@@ -100,7 +100,10 @@ impl Link {
     /// Does something with what is behind the lock, then writes what is to be said to the node, and answers what has
     /// failed.
     pub fn run<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        let (result, events) = self.hear(act);
+        let (result, events, wanted) = self.act(act);
+        if wanted {
+            self.ring();
+        }
         for event in events {
             // Only the thread of the link brings about anything else.
             if let Event::Failed { token, failure } = event {
@@ -110,8 +113,14 @@ impl Link {
         result
     }
 
-    /// The same, where the caller sees to what has happened.
+    /// The same for the thread of the link, which sees to what has happened, and looks up by itself.
     pub(super) fn hear<R>(&self, act: impl FnOnce(&mut State) -> R) -> (R, Vec<Event<Asked>>) {
+        let (result, events, _) = self.act(act);
+        (result, events)
+    }
+
+    /// Returns too what has happened, and whether the thread is wanted.
+    fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> (R, Vec<Event<Asked>>, bool) {
         let mut state = self.lock();
         let result = act(&mut state);
         let stuck = state.transmit();
@@ -124,15 +133,11 @@ impl Link {
             state.waking = state.client.poll_timeout();
         }
         let events = state.events();
-        drop(state);
-        if stuck || early {
-            self.ring();
-        }
-        (result, events)
+        (result, events, stuck || early)
     }
 
     /// Has the thread look up.
-    pub(super) fn ring(&self) {
+    fn ring(&self) {
         // Only a counter at its maximum refuses, and then it has been rung.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use fs9_proto::message::{Names, Qids, mode};
+use fs9_proto::message::{Dialect, Names, Qids, mode};
 use fs9_proto::stat::DMDIR;
 use fs9_proto::{Fid, NO_FID, Qid, Reply};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
@@ -11,7 +11,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::super::spot::Spot;
-use super::{Door, Replied, errno_of, fresh};
+use super::{Door, Replied, errno_of, fresh, known};
 use crate::server::access::{SEARCH, Who};
 use crate::server::{Flags, Server};
 use crate::ticket::Effects;
@@ -71,11 +71,13 @@ impl Door<'_> {
             return Err(Errno::BADF);
         }
         spot.open = None;
+        // Our own client sees to its inodes itself, and shows the number to stat(2).
+        let number = if self.client.state().talk.dialect() == Dialect::Own { known } else { fresh };
         let server = self.server();
         let mut qids = Qids::none();
         for (place, name) in names.iter().enumerate() {
             let next = step(&server, spot.file, spot.view, name, &spot.who);
-            let next = next.and_then(|(file, view)| Ok((file, view, fresh(file, &server)?)));
+            let next = next.and_then(|(file, view)| Ok((file, view, number(file, &server)?)));
             match next {
                 Ok((file, view, qid)) => (spot.file, spot.view, spot.qid) = (file, view, qid),
                 Err(errno) if place == 0 => return Err(errno),
