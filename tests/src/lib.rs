@@ -86,9 +86,14 @@ impl Mount {
 
     /// `PREFIX... fs9 up` on a fresh directory: a server that runs under taskset, say.
     pub fn through(prefix: &[&str]) -> Mount {
+        Mount::through_with(prefix, &[])
+    }
+
+    /// `PREFIX... fs9 up ARGS...` on a fresh directory.
+    pub fn through_with(prefix: &[&str], args: &[&str]) -> Mount {
         let mut mount = Mount::not_yet_up();
         let mut command = Command::new(prefix[0]);
-        stdout(command.args(&prefix[1..]).arg(binary()).arg("up").arg(mount.path("")).output().unwrap());
+        stdout(command.args(&prefix[1..]).arg(binary()).arg("up").arg(mount.path("")).args(args).output().unwrap());
         mount.server = mount.status()["server"]["pid"].as_u64().unwrap() as u32;
         mount
     }

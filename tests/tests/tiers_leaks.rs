@@ -214,7 +214,7 @@ fn a_thousand_connections_to_an_address_leave_nothing() {
     let threads = || fs::read_dir("/proc/self/task").unwrap().count();
     let resting = || (descriptors(), threads());
     let before = resting();
-    let mut once = || {
+    let once = || {
         let here: Duplex = remote::dial(listener.address()).unwrap();
         let there: Duplex = listener.accept_timeout(PATIENCE).unwrap();
         here.send(note(1, HEAD)).unwrap();

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clients::{Kind, Sample};
-use servers::{Floor, Ours, Place};
+use servers::{Floor, Nodes, Ours, Place};
 
 /// How often each is measured; odd, so that the median is one of them.
 const TURNS: usize = 7;
@@ -83,6 +83,16 @@ fn main() {
             let path = cat.to_str().unwrap();
             let measure = |args: &[&str]| clients::measured(tools.path(), "forkcat", args, place);
             compare(&title, 1.5, || measure(&["200"]), || measure(&["200", path]));
+        }
+    }
+    for place in [Place::Pinned, Place::Unpinned] {
+        let title = format!("attached pair 64 B, {place}, floor + 2 TCP");
+        if wanted(&title) {
+            let (floor, nodes) = (Floor::up(tools.path(), place), Nodes::up(place));
+            let kind = Kind::RoundTrip { bytes: 64, rounds: 4000 };
+            let tcp = || clients::pingpong(tools.path(), &["tcp", "4000", "64"], place);
+            let both = || kind.measure(floor.ends(), place) + 2.0 * tcp();
+            compare(&title, 1.0, both, || kind.measure(nodes.ends(), place));
         }
     }
     if wanted("cost") {

@@ -154,3 +154,30 @@ impl Ours {
         ]
     }
 }
+
+/// Two nodes on this machine: one serves a pair over TCP, the other has it attached.
+pub struct Nodes {
+    far: Mount,
+    near: Mount,
+}
+
+impl Nodes {
+    /// Mounts and joins them.
+    pub fn up(place: Place) -> Nodes {
+        let mounted = |args: &[&str]| match place {
+            Place::Unpinned => Mount::with(args),
+            Place::Pinned => Mount::through_with(&["taskset", "-c", "0"], args),
+        };
+        let (far, near) = (mounted(&["--listen", "tcp://127.0.0.1:0"]), mounted(&[]));
+        fs::write(far.path("ctl"), "new --pair t").unwrap();
+        let address = far.status()["listen"][0].as_str().unwrap().to_owned();
+        let name = near.path("n/far");
+        assert!(fs9(&["attach", name.to_str().unwrap(), &address]).status().unwrap().success());
+        Nodes { far, near }
+    }
+
+    /// The pair: one end through the link, the other where it is.
+    pub fn ends(&self) -> Ends {
+        [self.near.path("n/far/t/a"), self.far.path("t/b")]
+    }
+}
