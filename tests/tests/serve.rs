@@ -314,6 +314,8 @@ fn our_own_clients_poll_and_are_told_when_something_is_ready() {
     assert_eq!(c.read(r), data("x"));
     c.say(Tag(7), &Request::Watch { fid: r, interest: input });
     assert_eq!(c.flush(Tag(7)), Said::Done);
+    c.say(Tag(8), &Request::Watch { fid: q, interest: input });
+    assert_eq!((c.clunk(q), c.hear(Tag(8))), (Said::Done, Said::Failed(EINTR)), "it is closed");
     assert_eq!(c.ask(&Request::Recv { fid: r, flags: 1, count: 10 }), EAGAIN);
     assert_eq!(c.ask(&Request::Ping), Said::Done);
 }

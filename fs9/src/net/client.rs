@@ -249,12 +249,21 @@ impl Client {
 
     /// A request has failed.
     pub fn fail(&self, tag: Tag, errno: Errno) {
-        self.reply(tag, &Reply::Error { errno: errno.raw_os_error() as u32, reason: "" });
+        self.reply(tag, &failure(errno));
     }
 
     /// The request of `tag` waits for readiness of `handle`. To be said before the server is asked, which may tell at once.
     pub fn watch(&self, handle: Handle, tag: Tag) {
         self.state().watches.push(Watch { handle, tag });
+    }
+
+    /// Nothing will become ready any more at `handle`, which is closed: whoever waits answers EINTR, as a read would.
+    pub fn end_watches(&self, handle: Handle) {
+        let mut state = self.state();
+        for tag in state.take_watches(handle) {
+            state.talk.reply(tag, &failure(Errno::INTR));
+        }
+        state.flush();
     }
 
     /// It does not wait any more. False if it has been told.
@@ -266,7 +275,17 @@ impl Client {
     }
 }
 
+/// A request has failed.
+fn failure(errno: Errno) -> Reply<'static> {
+    Reply::Error { errno: errno.raw_os_error() as u32, reason: "" }
+}
+
 impl State {
+    /// Those who wait for readiness of `handle`, and do no longer.
+    fn take_watches(&mut self, handle: Handle) -> Vec<Tag> {
+        self.watches.extract_if(.., |watch| watch.handle == handle).map(|watch| watch.tag).collect()
+    }
+
     /// Frames are about to be read.
     pub fn cork(&mut self) {
         self.corked = true;
@@ -346,9 +365,7 @@ impl Door for Client {
             // No more is written than came in one frame.
             Answer::Written(len) if is_sent => state.talk.reply(tag, &Reply::Send { count: len as u32 }),
             Answer::Written(len) => state.talk.reply(tag, &Reply::Write { count: len as u32 }),
-            Answer::Error(errno) => {
-                state.talk.reply(tag, &Reply::Error { errno: errno.raw_os_error() as u32, reason: "" });
-            }
+            Answer::Error(errno) => state.talk.reply(tag, &failure(errno)),
         }
         state.flush();
     }
@@ -357,13 +374,7 @@ impl Door for Client {
     /// for: then they ask again.
     fn wake(&self, handle: u64, now: u32) {
         let mut state = self.state();
-        let mut told = Vec::new();
-        state.watches.retain(|watch| {
-            let is_it = watch.handle as u64 == handle;
-            told.extend(is_it.then_some(watch.tag));
-            !is_it
-        });
-        for tag in told {
+        for tag in state.take_watches(handle as Handle) {
             state.talk.reply(tag, &Reply::Watch { ready: now });
         }
         state.flush();

@@ -310,6 +310,7 @@ impl Door<'_> {
     pub fn release(&self, spot: &Spot, reason: Reason, fx: &mut Effects) {
         let Some(open) = spot.open else { return };
         self.server().leave(open.handle, Some(reason), fx);
+        self.client.end_watches(open.handle);
         if open.removes {
             // Where somebody else was faster to remove it, nobody is told.
             let _ = self.remove_spot(spot, fx);
