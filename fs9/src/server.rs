@@ -26,7 +26,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use fs9_tiers::holder::Holder;
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use slab::Slab;
@@ -34,6 +33,7 @@ use slab::Slab;
 use crate::channel::{Done, Handle};
 use crate::ctl;
 use crate::events::Log;
+use crate::holders::Holders;
 use crate::host::Host;
 use crate::message::{Claim, Message, Store};
 use crate::mount::Limits;
@@ -152,7 +152,7 @@ pub struct Server {
     open: Slab<Open>,
     parked: FxHashMap<u64, Parked>,
     early: VecDeque<u64>,
-    holders: FxHashMap<u32, Arc<Holder>>,
+    holders: Holders,
     events: Log,
     event_readers: Vec<Handle>,
     event_waiters: VecDeque<EventWaiter>,
@@ -181,7 +181,7 @@ impl Server {
             open: Slab::new(),
             parked: FxHashMap::default(),
             early: VecDeque::new(),
-            holders: FxHashMap::default(),
+            holders: Holders::default(),
             events: Log::default(),
             event_readers: Vec::new(),
             event_waiters: VecDeque::new(),

@@ -11,10 +11,11 @@ use rustix::io::Errno;
 use super::{Answered, Caller, Flags, Open, Opened, Server, Session, ready};
 use crate::channel::{Done, Handle, Kind};
 use crate::events::Event;
+use crate::holders::has_closed;
 use crate::message::Message;
 use crate::ticket::{Answer, Effects, Watcher};
 use crate::timer;
-use crate::tree::{Body, File, NodeId, Part, shrink};
+use crate::tree::{Body, File, NodeId, Part};
 use crate::view::{Unsent, View};
 
 /// A descriptor of a peer, and so the holder of an end.
@@ -114,12 +115,9 @@ impl Peer {
         }
     }
 
-    /// Thread `tid` has closed one of perhaps several descriptors. It counts as the holder's close when it is the
-    /// holder's and the holder is not on its way out; that is why it is asked now, while the closer waits for us.
+    /// Thread `tid` has closed one of perhaps several descriptors.
     pub fn note_close(&mut self, tid: u32) {
-        if self.holder.owns(tid) {
-            self.closed = self.holder.ending() == Reason::Closed;
-        }
+        self.closed = has_closed(&self.holder, tid).unwrap_or(self.closed);
     }
 
     /// Why the descriptor was released.
@@ -166,12 +164,12 @@ impl Server {
         let session = self.session(caller)?;
         let holder = match &session {
             Some(session) => session.holder_of(caller.tid),
-            None => self.holder(caller.tid)?,
+            None => self.holders.of(caller.tid)?,
         };
         let node = match self.take_place(file, flags, &holder, caller) {
             Ok(node) => node,
             Err(errno) => {
-                self.release_holder(holder);
+                self.holders.release(holder);
                 return Err(errno);
             }
         };
@@ -212,40 +210,6 @@ impl Server {
         }
     }
 
-    /// The process of a thread; one pidfd serves all descriptors of a process.
-    fn holder(&mut self, tid: u32) -> Answered<Arc<Holder>> {
-        if let Some(holder) = self.holders.get(&tid)
-            && holder.is_current()
-        {
-            return Ok(holder.clone());
-        }
-        let holder = Holder::of(tid).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        let pid = holder.pid();
-        if pid == 0 {
-            return Ok(Arc::new(holder));
-        }
-        // Asked for by the number of a thread it may be known by that of its process.
-        if pid != tid
-            && let Some(known) = self.holders.get(&pid)
-            && known.is_current()
-        {
-            return Ok(known.clone());
-        }
-        let holder = Arc::new(holder);
-        self.holders.insert(pid, holder.clone());
-        Ok(holder)
-    }
-
-    pub(super) fn release_holder(&mut self, holder: Arc<Holder>) {
-        // Two are left: this one and the one in the table.
-        if Arc::strong_count(&holder) <= 2
-            && self.holders.get(&holder.pid()).is_some_and(|kept| Arc::ptr_eq(kept, &holder))
-        {
-            self.holders.remove(&holder.pid());
-            shrink(&mut self.holders);
-        }
-    }
-
     pub(super) fn peer(&mut self, handle: Handle) -> Answered<&mut Peer> {
         match self.open.get_mut(handle) {
             Some(Open::Peer(peer)) => Ok(peer),
@@ -279,7 +243,7 @@ impl Server {
         let (pid, uid) = (Some(peer.holder.pid()), Some(peer.uid));
         let event = Event { event, pid, uid, reason: Some(reason.to_string()), ..Event::default() };
         self.report(Event { node: peer.node_name(), ..event }, peer.file, fx);
-        self.release_holder(peer.holder);
+        self.holders.release(peer.holder);
         if node != peer.file.node || !peer.bound {
             self.leave_service(handle, peer.file, node);
         }

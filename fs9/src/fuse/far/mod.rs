@@ -18,7 +18,6 @@ use std::time::Instant;
 use fs9_proto::attr::{Attr, BASIC, SetAttr};
 use fs9_proto::client::{ROOT, Release};
 use fs9_proto::message::{CONTINUED, Fid, MAX_WALK, NONBLOCK, Names, Request, SYNC};
-use fs9_tiers::holder::Holder;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use slab::Slab;
@@ -28,6 +27,7 @@ use super::device::{Device, Due};
 use super::door::{ATTR_VALID, O_EXCL, open_flags};
 use super::node::{file_of, is_far};
 use crate::attachment;
+use crate::holders::Holders;
 use crate::net::attach::{Link, Links, State};
 use crate::server::Flags;
 use crate::ticket::Door;
@@ -60,6 +60,7 @@ pub struct Far {
     links: Arc<Links>,
     inodes: Mutex<Inodes>,
     open: Mutex<Slab<Arc<Opened>>>,
+    holders: Mutex<Holders>,
     early: Mutex<VecDeque<u64>>,
     has_early: AtomicBool,
     owner: (u32, u32),
@@ -86,6 +87,7 @@ impl Far {
             links,
             inodes: Mutex::default(),
             open: Mutex::default(),
+            holders: Mutex::default(),
             early: Mutex::default(),
             has_early: AtomicBool::new(false),
             owner,
@@ -350,12 +352,12 @@ impl Far {
 
     fn begin_open(&self, header: &Header, flags: u32) -> Replied {
         let (link, path) = self.place(header.nodeid)?;
-        let holder = Holder::of(header.pid).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let holder = lock(&self.holders).of(header.pid)?;
         link.clone().run(|state| {
             let [fid] = state.fids()?;
             let opened = Opened::new(link, fid, view_of(&path), Flags::of_open(flags), holder);
             let mut requests = way(fid, &path);
-            requests.push(Request::Enter { fid, flags, pid: opened.pid() });
+            requests.push(Request::Enter { fid, flags, pid: opened.holder().pid() });
             let asked = Asked::new(self.due(header), What::Open { id: header.nodeid, opened: Box::new(opened) });
             self.ask_with(state, &requests, asked).inspect_err(|_| state.client.release(fid, Release::Clunk))
         })
@@ -363,14 +365,14 @@ impl Far {
 
     fn create(&self, header: &Header, link: &Arc<Link>, dir: &Path, name: &[u8], flags: u32) -> Replied {
         let path = below(dir, name)?;
-        let holder = Holder::of(header.pid).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let holder = lock(&self.holders).of(header.pid)?;
         link.run(|state| {
             let [dfid, fid] = state.fids()?;
             let opened = Opened::new(link.clone(), fid, view_of(&path), Flags::of_open(flags), holder).of_a_queue();
             let mut requests = way(dfid, dir);
             requests.push(node(dfid, &path, header.gid));
             requests.extend(way(fid, &path));
-            requests.push(Request::Enter { fid, flags, pid: opened.pid() });
+            requests.push(Request::Enter { fid, flags, pid: opened.holder().pid() });
             requests.push(Request::Getattr { fid, mask: BASIC });
             let exclusive = flags & O_EXCL != 0;
             let what = What::Create { path: path.clone(), tid: header.pid, exclusive, opened: Box::new(opened) };
@@ -399,6 +401,8 @@ impl Far {
         let reason = opened.reason();
         opened.link.run(|state| File::close(state, opened.fid, opened.stream, reason));
         self.inodes().release(header.nodeid, opened.fid);
+        let holder = Arc::into_inner(opened).map(Opened::into_holder);
+        holder.into_iter().for_each(|holder| lock(&self.holders).release(holder));
         self.done(header)
     }
 

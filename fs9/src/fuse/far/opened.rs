@@ -7,6 +7,7 @@ use fs9_proto::message::Fid;
 use fs9_tiers::error::Reason;
 use fs9_tiers::holder::Holder;
 
+use crate::holders::has_closed;
 use crate::net::attach::Link;
 use crate::server::Flags;
 use crate::view::View;
@@ -24,14 +25,14 @@ pub struct Opened {
     pub view: View,
     /// How it was opened.
     pub flags: Flags,
-    holder: Holder,
+    holder: Arc<Holder>,
     /// The holder closed it while alive, and nothing was asked of it since.
     closed: AtomicBool,
 }
 
 impl Opened {
     /// A descriptor that `holder` is about to have.
-    pub fn new(link: Arc<Link>, fid: Fid, view: View, flags: Flags, holder: Holder) -> Opened {
+    pub fn new(link: Arc<Link>, fid: Fid, view: View, flags: Flags, holder: Arc<Holder>) -> Opened {
         Opened { link, fid, stream: false, view, flags, holder, closed: AtomicBool::new(false) }
     }
 
@@ -41,8 +42,8 @@ impl Opened {
     }
 
     /// The process that opened it.
-    pub fn pid(&self) -> u32 {
-        self.holder.pid()
+    pub fn holder(&self) -> &Arc<Holder> {
+        &self.holder
     }
 
     /// Whether the kernel is to tell of every close.
@@ -50,15 +51,20 @@ impl Opened {
         self.stream && self.flags.read && !self.flags.write
     }
 
+    /// The same, once it is closed.
+    pub fn into_holder(self) -> Arc<Holder> {
+        self.holder
+    }
+
     /// Something is asked of it.
     pub fn note_use(&self) {
         self.closed.store(false, Ordering::Relaxed);
     }
 
-    /// Thread `tid` has closed one of perhaps several descriptors, see `server/peer.rs`.
+    /// Thread `tid` has closed one of perhaps several descriptors.
     pub fn note_close(&self, tid: u32) {
-        if self.holder.owns(tid) {
-            self.closed.store(self.holder.ending() == Reason::Closed, Ordering::Relaxed);
+        if let Some(closed) = has_closed(&self.holder, tid) {
+            self.closed.store(closed, Ordering::Relaxed);
         }
     }
 

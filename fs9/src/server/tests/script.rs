@@ -254,7 +254,7 @@ pub(super) fn balanced(server: &Server) {
 
 /// Nothing is open and nobody waits.
 pub(super) fn nothing_is_left(server: &Server) {
-    assert!(server.open.is_empty() && server.parked.is_empty() && server.holders.is_empty());
+    assert!(server.open.is_empty() && server.parked.is_empty() && server.holders.len() == 0);
     assert!(server.event_waiters.is_empty() && server.event_readers.is_empty());
     assert_eq!(server.timers.next(), None);
     let mut waiting = 0;

@@ -1,6 +1,7 @@
 //! Clients and servers find each other, in order, and every connection is its own.
 
 use fs9_tiers::error::Reason;
+use fs9_tiers::holder::Holder;
 
 use super::*;
 use crate::tree::NodeId;
