@@ -1,5 +1,5 @@
-//! A client: what it has open and what it has asked, and the connection that it is told the answers by. Of a session the
-//! connection may break and another take its place.
+//! A client: what it has open and what it has asked, and the connection that it is told the answers by. Of a session
+//! the connection may break and another take its place.
 //!
 //! Whoever completes a request writes the answer to the socket itself, whichever thread that is. Only while frames of
 //! the client are being read are answers kept back, so that those which arrived together are answered together.
@@ -252,7 +252,8 @@ impl Client {
         self.reply(tag, &failure(errno));
     }
 
-    /// The request of `tag` waits for readiness of `handle`. To be said before the server is asked, which may tell at once.
+    /// The request of `tag` waits for readiness of `handle`. To be said before the server is asked, which may tell at
+    /// once.
     pub fn watch(&self, handle: Handle, tag: Tag) {
         self.state().watches.push(Watch { handle, tag });
     }
@@ -370,8 +371,8 @@ impl Door for Client {
         state.flush();
     }
 
-    /// All who wait for readiness of a descriptor are told what it is ready for. For some of them that may be nothing they wait
-    /// for: then they ask again.
+    /// All who wait for readiness of a descriptor are told what it is ready for. For some of them that may be nothing
+    /// they wait for: then they ask again.
     fn wake(&self, handle: u64, now: u32) {
         let mut state = self.state();
         for tag in state.take_watches(handle as Handle) {

@@ -197,7 +197,8 @@ impl Door<'_> {
         count.min(self.client.state().talk.room()) as usize
     }
 
-    /// Opens what a fid is of, for process `pid` of the client's machine. Returns its qid, and whether it has no position.
+    /// Opens what a fid is of, for process `pid` of the client's machine. Returns its qid, and whether it has no
+    /// position.
     fn open(&self, fid: Fid, flags: u32, removes: bool, pid: u32, fx: &mut Effects) -> Result<(Qid, bool), Errno> {
         let mut spot = self.spot(fid)?;
         if spot.open.is_some() {

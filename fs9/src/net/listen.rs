@@ -49,8 +49,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `address`; on every number of a host that has several. A Unix socket that nobody answers at any more is
-    /// replaced, and only its owner may use the new one. Elsewhere than on this machine only if `insecure`.
+    /// Listens on `address`; on every number of a host that has several. A Unix socket that nobody answers at any more
+    /// is replaced, and only its owner may use the new one. Elsewhere than on this machine only if `insecure`.
     ///
     /// # Errors
     /// See [`ListenError`].

@@ -20,9 +20,9 @@ const NO_GROUP: u32 = 65_534;
 
 /// Who made the connection `socket`, which `address` took.
 ///
-/// Of a Unix socket the kernel says (SO_PEERCRED). Of a TCP connection on this machine it is the user who has the socket at its other
-/// end, of whom no group is known. Any other is taken for `owner`: nobody proves who it is, which is why one must ask for such
-/// addresses (`--insecure`).
+/// Of a Unix socket the kernel says (SO_PEERCRED). Of a TCP connection on this machine it is the user who has the
+/// socket at its other end, of whom no group is known. Any other is taken for `owner`: nobody proves who it is, which
+/// is why one must ask for such addresses (`--insecure`).
 ///
 /// # Errors
 /// Those of the system; EACCES when the socket at the other end is gone, so that it is nobody's.
@@ -81,8 +81,8 @@ fn owner_of(local: SocketAddr, remote: SocketAddr) -> io::Result<u32> {
     Err(Errno::ACCESS.into())
 }
 
-/// The user of a line of /proc/net/tcp (proc_pid_net(5)), if it is of this connection. What has been closed is shown as root's,
-/// and with inode 0: that is nobody's.
+/// The user of a line of /proc/net/tcp (proc_pid_net(5)), if it is of this connection. What has been closed is shown as
+/// root's, and with inode 0: that is nobody's.
 fn owner_in(line: &str, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     let is_it = end(fields.next()?)? == local && end(fields.next()?)? == remote;

@@ -1,33 +1,34 @@
-//! The loop that serves all clients from elsewhere: one thread, one epoll. It lets them in, reads what they say, and ends those
-//! that are gone, silent, deaf or do not keep to the protocol. What it cannot do at once it leaves to others: a request that
-//! waits is a ticket at the server, an answer that the socket does not take waits for room there.
+//! The loop that serves all clients from elsewhere: one thread, one epoll. It lets them in, reads what they say, and
+//! ends those that are gone, silent, deaf or do not keep to the protocol. What it cannot do at once it leaves to
+//! others: a request that waits is a ticket at the server, an answer that the socket does not take waits for room
+//! there.
+
+mod farewell;
+mod greeting;
+mod reception;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fs9_proto::frame::{FrameError, Frames};
-use fs9_proto::server::{self, Greeting, Hello, Identity, Limits, Server as Talk, Step};
+use fs9_proto::server::{Greeting, Step};
 use fs9_proto::violation::Violation;
-use fs9_proto::{NO_TAG, Request, Tag};
+use fs9_proto::{Request, Tag};
 use fs9_tiers::error::Reason;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
-use rustix::process::{Resource, getrlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
 use slab::Slab;
 
-use super::client::{Bell, Client, Link};
+use super::client::{Bell, Client};
 use super::door::Door;
 use super::listen::Listener;
-use super::origin;
 use crate::fuse::patience::Patience;
-use crate::local::verb;
 use crate::served::Stopper;
 use crate::server::access::Who;
 use crate::server::{Origin, Server};
@@ -49,8 +50,6 @@ const MOST_STRANGERS: usize = 1024;
 /// Connections of others than the mount's owner and root, and what each of them may have at once.
 const MOST_OTHERS: usize = MOST / 2;
 const OTHERS: (usize, usize) = (4096, 1024);
-/// Descriptors that are left to others.
-const HEADROOM: u64 = 64;
 /// Of a receive buffer, what is too much for a connection on which nothing has come for so long.
 const SWOLLEN: usize = 8 << 10;
 const CALM: Duration = Duration::from_secs(1);
@@ -245,72 +244,6 @@ impl Porter {
         Timespec::try_from(rest).ok()
     }
 
-    /// Lets in who waits.
-    fn listen(&mut self, number: usize, serial: &mut u64) {
-        loop {
-            let Some(listener) = self.listeners.get(number) else { return };
-            match listener.accept() {
-                Ok(socket) => {
-                    let origin = origin::of(&socket, listener.address(), &self.house.owner);
-                    *serial += 1;
-                    self.receive(socket, origin, *serial);
-                }
-                Err(Errno::AGAIN) => return,
-                // Those who left before they were let in.
-                Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::NOTCONN | Errno::INVAL) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot let clients in for a moment");
-                    self.hear(EventFlags::empty());
-                    self.alarms.insert((Instant::now() + PAUSE, Alarm::Listen));
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Listens or does not.
-    fn hear(&self, interest: EventFlags) {
-        for (listener, key) in self.listeners.iter().zip(LISTENERS..) {
-            let _ = epoll::modify(&*self.epoll, listener, EventData::new_u64(key), interest);
-        }
-    }
-
-    /// Somebody has come.
-    fn receive(&mut self, socket: OwnedFd, origin: io::Result<(Origin, Who)>, serial: u64) {
-        let (origin, who) = match origin {
-            Ok(known) => known,
-            Err(error) => return self.turn_off("unknown", format!("who it is cannot be found out: {error}")),
-        };
-        let most = if self.house.is_owner(&who) { MOST } else { MOST_OTHERS };
-        let is_full = self.connections.len() >= most || self.strangers >= MOST_STRANGERS || !has_headroom(&socket);
-        if is_full {
-            return self.turn_off(&origin.node, "there are too many connections".into());
-        }
-        let entry = self.connections.vacant_entry();
-        let key = entry.key();
-        if let Err(error) = epoll::add(&*self.epoll, &socket, EventData::new_u64(key as u64), EventFlags::IN) {
-            return self.turn_off(&origin.node, error.to_string());
-        }
-        let now = Instant::now();
-        entry.insert(Connection {
-            serial,
-            socket: Arc::new(socket),
-            frames: Frames::default(),
-            stage: Stage::Greeting(Greeting::new(MSIZE), Some(origin), Arc::new(who)),
-            is_stranger: true,
-            is_swollen: false,
-            since: now,
-            heard: now,
-        });
-        self.strangers += 1;
-        self.alarms.insert((now + GREETING, Alarm::Connection(key, serial)));
-    }
-
-    fn turn_off(&mut self, node: &str, why: String) {
-        tracing::info!(%node, %why, "a client was refused");
-        verb(&self.house.server, |server, fx| server.turn_off(node, why, fx));
-    }
-
     /// Something is to be done for a connection.
     fn attend(&mut self, key: usize, flags: EventFlags) {
         let Some(connection) = self.connections.get(key) else { return };
@@ -416,186 +349,6 @@ impl Porter {
         }
     }
 
-    /// The greeting of a connection has come to this.
-    fn greet(&mut self, key: usize, hello: Hello) -> Result<(), End> {
-        let limits = self.limits(key);
-        match hello {
-            Hello::Wait(answer) => self.say(key, &answer),
-            Hello::Plain { dialect, msize, answer } => {
-                self.admit(key, Talk::plain(dialect, msize, answer, limits)).map(drop)
-            }
-            Hello::Begin { tag, msize } => {
-                let id = random();
-                let linger_ms = u32::try_from(self.house.linger.as_millis()).unwrap_or(u32::MAX);
-                let identity = Identity { id, epoch: self.epoch, linger_ms, limit: self.house.limit as u32 };
-                let client = self.admit(key, Talk::begin(tag, msize, identity, limits))?;
-                self.sessions.insert(id, Kept { client, alone_since: None });
-                self.settle(key);
-                Ok(())
-            }
-            Hello::Resume { tag, id, epoch, received } => self.resume(key, tag, id, epoch, received),
-        }
-    }
-
-    /// What a client may have at once: others less than the owner.
-    fn limits(&self, key: usize) -> Limits {
-        match self.connections.get(key) {
-            Some(Connection { stage: Stage::Greeting(_, _, who), .. }) if !self.house.is_owner(who) => {
-                let (fids, requests) = OTHERS;
-                Limits { fids, requests, ..Limits::default() }
-            }
-            _ => Limits::default(),
-        }
-    }
-
-    /// Answers somebody who is no client yet. The first words fit into any socket; who has no room even for them is gone.
-    fn say(&self, key: usize, answer: &[u8]) -> Result<(), End> {
-        let Some(connection) = self.connections.get(key) else { return Err(End::Gone) };
-        match send(&*connection.socket, answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-            Ok(len) if len == answer.len() => Ok(()),
-            _ => Err(End::Gone),
-        }
-    }
-
-    /// The greeting is over: the connection is a client's.
-    fn admit(&mut self, key: usize, talk: Talk<super::spot::Spot>) -> Result<Arc<Client>, End> {
-        let link = self.link(key)?;
-        let Some(Connection { stage, .. }) = self.connections.get_mut(key) else { return Err(End::Gone) };
-        let Stage::Greeting(_, origin, who) = stage else { return Err(End::Gone) };
-        let (origin, who) = (origin.take().ok_or(End::Gone)?, who.clone());
-        let admitted = verb(&self.house.server, |server, fx| server.admit(origin, fx));
-        let (number, session) = admitted.map_err(|_| End::Patience("the server is stopping"))?;
-        let client = Client::new(talk, number, session, who, link);
-        *stage = Stage::Client(client.clone());
-        client.state().flush();
-        Ok(client)
-    }
-
-    fn link(&self, key: usize) -> Result<Link, End> {
-        let connection = self.connections.get(key).ok_or(End::Gone)?;
-        Ok(Link::new(connection.socket.clone(), self.epoll.clone(), self.bell.clone(), key))
-    }
-
-    /// A connection is known to be of a session.
-    fn settle(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.frames.set_limit(MSIZE);
-        self.strangers -= usize::from(std::mem::take(&mut connection.is_stranger));
-        let alarm = (Instant::now() + SILENCE, Alarm::Connection(key, connection.serial));
-        self.alarms.insert(alarm);
-    }
-
-    /// A session goes on over this connection, if there is such a session, and it is this user's.
-    fn resume(&mut self, key: usize, tag: Tag, id: [u8; 16], epoch: u64, received: u64) -> Result<(), End> {
-        let link = self.link(key)?;
-        let Some(Connection { stage: Stage::Greeting(_, _, who), .. }) = self.connections.get(key) else {
-            return Err(End::Gone);
-        };
-        let kept = self
-            .sessions
-            .get_mut(&id)
-            .filter(|kept| epoch == self.epoch && kept.client.who.uid == who.uid && !kept.client.state().is_given_up());
-        let Some(kept) = kept else {
-            return self.say(key, &server::refuse(tag, Errno::STALE.raw_os_error() as u32, "no such session"));
-        };
-        let client = kept.client.clone();
-        let mut state = client.state();
-        if state.talk.resume(tag, received).is_err() {
-            drop(state);
-            self.end_session(&id, Reason::Protocol, "it cannot be resumed");
-            return self.say(key, &server::refuse(tag, Errno::STALE.raw_os_error() as u32, "it cannot be resumed"));
-        }
-        kept.alone_since = None;
-        state.connect(link);
-        state.flush();
-        drop(state);
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.stage = Stage::Client(client);
-        }
-        self.settle(key);
-        Ok(())
-    }
-
-    /// A standard client begins anew on the same connection.
-    fn begin_again(&mut self, key: usize, who: Arc<Who>, frame: &[u8]) -> Result<(), End> {
-        let Some(client) = self.client_of(key) else { return Ok(()) };
-        let origin = self.end_client(&client, Reason::Closed, "it begins anew");
-        let mut greeting = Greeting::new(MSIZE);
-        let hello = greeting.handle_frame(frame)?;
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-        connection.stage = Stage::Greeting(greeting, Some(origin), who);
-        self.greet(key, hello)
-    }
-
-    /// A connection is over.
-    fn close(&mut self, key: usize, end: &End) {
-        let Some(connection) = self.connections.try_remove(key) else { return };
-        let _ = epoll::delete(&*self.epoll, &*connection.socket);
-        self.strangers -= usize::from(connection.is_stranger);
-        let why = end.to_string();
-        match connection.stage {
-            Stage::Greeting(_, origin, _) => {
-                if !matches!(end, End::Gone) {
-                    self.turn_off(&origin.map(|origin| origin.node).unwrap_or_default(), why);
-                }
-            }
-            Stage::Client(client) => self.lose(key, &client, end, &why),
-        }
-        if self.connections.is_empty() {
-            self.connections = Slab::new(); // memory that many took is given back
-        }
-    }
-
-    /// A client has lost this connection.
-    fn lose(&mut self, key: usize, client: &Arc<Client>, end: &End, why: &str) {
-        let mut state = client.state();
-        if !state.disconnect(key) {
-            return; // it has another
-        }
-        let identity = state.talk.identity();
-        let is_over = state.is_given_up() || !end.is_of_the_link();
-        drop(state);
-        match identity {
-            None => drop(self.end_client(client, client.origin.ending(), why)),
-            Some(identity) if matches!(end, End::Violation(Violation::Greeting)) => {
-                self.end_session(&identity.id, Reason::Closed, "it said goodbye");
-            }
-            Some(identity) if is_over => self.end_session(&identity.id, Reason::Protocol, why),
-            Some(identity) => {
-                let now = Instant::now();
-                if let Some(kept) = self.sessions.get_mut(&identity.id) {
-                    kept.alone_since = Some(now);
-                }
-                self.alarms.insert((now + self.house.linger, Alarm::Session(identity.id)));
-            }
-        }
-    }
-
-    fn end_session(&mut self, id: &[u8; 16], reason: Reason, why: &str) {
-        if let Some(kept) = self.sessions.remove(id) {
-            self.end_client(&kept.client, reason, why);
-        }
-    }
-
-    /// Everything that a client has asked is given up, and everything that it has open is left. Returns where it came from.
-    fn end_client(&mut self, client: &Arc<Client>, reason: Reason, why: &str) -> Origin {
-        let mut state = client.state();
-        let asked: Vec<Tag> = state.talk.asked().collect();
-        state.talk.abandon();
-        let spots: Vec<_> = state.talk.drain().map(|(_, spot)| spot).collect();
-        drop(state);
-        for tag in asked {
-            give_up(&self.house.server, client, tag, &mut self.fx);
-        }
-        let door = Door { server: &self.house.server, client, tag: NO_TAG };
-        spots.iter().for_each(|spot| door.release(spot, reason, &mut self.fx));
-        verb(&self.house.server, |server, fx| server.dismiss_session(client.session, why.to_owned(), fx));
-        if self.fx.carry_out() {
-            self.house.stopper.stop();
-        }
-        client.origin.again()
-    }
-
     /// Some client takes too little of what it is told: it is looked at again when it has had time enough.
     fn watch_the_slow(&mut self) {
         let at = Instant::now() + DEAFNESS;
@@ -655,16 +408,6 @@ impl Porter {
             connection.is_swollen = false;
         }
     }
-
-    /// Tells everybody what is left to tell, and leaves everything.
-    fn end(mut self) {
-        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.close(key, &End::Patience("the server has ended"));
-        }
-        let ids: Vec<[u8; 16]> = self.sessions.keys().copied().collect();
-        ids.iter().for_each(|id| self.end_session(id, Reason::Unreachable, "the server has ended"));
-    }
 }
 
 /// Whoever has the request answers EINTR.
@@ -681,12 +424,6 @@ fn slow_since(connection: &Connection) -> Option<Instant> {
         Stage::Client(client) => client.state().slow_since(),
         Stage::Greeting(..) => None,
     }
-}
-
-/// Whether there are descriptors left beside this one.
-fn has_headroom(socket: &OwnedFd) -> bool {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    u64::try_from(socket.as_raw_fd()).is_ok_and(|number| number + HEADROOM < limit)
 }
 
 /// Bytes that nobody can guess.

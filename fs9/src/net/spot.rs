@@ -40,8 +40,9 @@ pub struct Open {
     pub next: (u64, usize),
 }
 
-/// The qid of a file. Version 0 and ever another path for a peer, as the FUSE door has ever other inodes: a kernel that knew
-/// two openers by one number would let one wait for the other's lock. `fresh` is a number that was not given before.
+/// The qid of a file. Version 0 and ever another path for a peer, as the FUSE door has ever other inodes: a kernel that
+/// knew two openers by one number would let one wait for the other's lock. `fresh` is a number that was not given
+/// before.
 pub fn qid(file: File, stat: &Stat, fresh: u64) -> Qid {
     const FRESH: u64 = 1 << 62;
     let path = if file.part.is_peer(stat.directory) { FRESH | fresh } else { stat.ino };

@@ -59,8 +59,8 @@ impl Who {
         self.is_root() || self.uid == attr.uid
     }
 
-    /// Whether it has all of `wanted`: the bits of its class count, and no others. (All directories can be walked through by
-    /// root; nothing here can be executed.)
+    /// Whether it has all of `wanted`: the bits of its class count, and no others. (All directories can be walked
+    /// through by root; nothing here can be executed.)
     fn may(&self, attr: &Attr, wanted: u32) -> bool {
         let shift = match attr {
             _ if self.uid == attr.uid => 6,
@@ -101,8 +101,8 @@ impl Server {
         self.check(dir, who, WRITE | SEARCH)
     }
 
-    /// Whether `who` may remove a name from a directory. In one with the sticky bit only the owners of the file and of the
-    /// directory may.
+    /// Whether `who` may remove a name from a directory. In one with the sticky bit only the owners of the file and of
+    /// the directory may.
     ///
     /// # Errors
     /// EACCES, EPERM, ENOENT, ESTALE.
