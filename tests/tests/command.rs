@@ -71,6 +71,11 @@ fn what_cannot_be_is_refused_with_a_sentence_and_nothing_changes() {
         ("fs9 new p/q/x", &["ENOTDIR"]),
         ("fs9 new plain", &["not in an fs9 mount"]),
         ("fs9 new p/d/../../other", &["not in an fs9 mount"]),
+        ("fs9 attach p/x unix:/x", &["p/n/NAME"]),
+        ("fs9 attach p/n/x unix:/x", &["cannot reach unix:/x", "nothing is attached"]),
+        ("fs9 attach p/n/x tcp://192.0.2.1", &["--insecure"]),
+        ("fs9 detach p/n/x", &["cannot detach p/n/x", "ENOENT"]),
+        ("fs9 detach p/q", &["p/n/NAME"]),
         ("fs9 rm p/absent", &["cannot remove p/absent", "ENOENT"]),
         ("fs9 rm p/d", &["ENOTEMPTY"]),
         ("fs9 rm p", &["mount itself"]),
@@ -131,6 +136,7 @@ fn wrong_usage_is_2_with_a_hint() {
         "fs9 up --limit 1044481 x",
         "fs9 events -n 0 p",
         "fs9 completions nosuchshell",
+        "fs9 attach p/n/x nonsense",
         "fs9 man nosuchcommand",
         "fs9 ls p p",
         // As many arguments as the system lets through.
@@ -268,7 +274,8 @@ fn ls_shows_kind_mode_and_who_waits() {
     assert!(rows.contains(&vec!["dir", "0755", "-", "d"]), "{listed}");
     assert!(rows.iter().any(|row| row[0] == "pair" && row[3] == "t"), "{listed}");
     assert!(rows.contains(&vec!["dir", "0755", "-", "timer"]), "{listed}");
-    assert_eq!(rows.len(), 10, "{listed}");
+    assert!(rows.contains(&vec!["dir", "0755", "-", "n"]), "{listed}");
+    assert_eq!(rows.len(), 11, "{listed}");
     assert_eq!(mount.run("cd p/d; fs9 ls"), "queue        0600  -           x\n");
     assert_eq!(mount.run("fs9 ls p/q").split_whitespace().last(), Some("p/q"));
     fs::remove_file(mount.path("q")).unwrap();

@@ -64,7 +64,7 @@ fn ctl_lists_its_verbs() {
     let help = fs::read_to_string(mount.path("ctl")).unwrap();
     let verbs: Vec<_> =
         help.lines().filter_map(|line| line.split(' ').next().filter(|verb| !verb.is_empty())).collect();
-    assert_eq!(verbs, ["new", "new", "new", "new", "spawn", "rm", "hangup", "stop"]);
+    assert_eq!(verbs, ["new", "new", "new", "new", "spawn", "rm", "hangup", "attach", "detach", "stop"]);
     assert!(help.lines().all(|line| line.len() > 30), "each has a line of help: {help}");
 }
 
@@ -134,6 +134,12 @@ fn what_ctl_does_not_know_is_refused_reported_and_changes_nothing() {
         ("new --hello x", Errno::INVAL),
         ("new --service --latest x", Errno::INVAL),
         ("new --service --backlog=many x", Errno::INVAL),
+        ("new n", Errno::EXIST),
+        ("new n/x", Errno::PERM),
+        ("rm n", Errno::PERM),
+        ("attach x", Errno::INVAL),
+        ("attach x host:99", Errno::INVAL),
+        ("detach x", Errno::NOENT),
         ("new timer", Errno::EXIST),
         ("new timer/1s", Errno::EXIST),
         ("new timer/x", Errno::PERM),
@@ -203,7 +209,7 @@ fn status_json_has_its_schema() {
         "ends": [], "connections": 0, "backlog": 0, "backlog_limit": 0, "command": [], "left": null,
         "lanes": [{"from": null, "sent": 0, "received": 0, "redelivered": 0, "dropped": {}, "slot": 0, "held": 0,
                    "readers": 1, "writers": 0}],
-        "holders": [{"end": null, "connection": null, "pid": pid, "uid": 0, "access": "r", "view": "line", "since": null,
+        "holders": [{"end": null, "connection": null, "pid": pid, "node": null, "uid": 0, "access": "r", "view": "line", "since": null,
                      "waiting": "read", "waiting_since": null, "holds": false, "awaited": false, "missed": 0}],
     });
     assert_eq!(queue, expected);

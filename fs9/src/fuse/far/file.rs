@@ -184,3 +184,43 @@ impl File {
         state.client.release(fid, how);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_late_is_read_first_and_in_pieces() {
+        let mut file = File::default();
+        assert_eq!(file.read(9), None);
+        file.keep(&Reply::Recv { data: b"late" });
+        file.keep(&Reply::Recv { data: b"" });
+        file.keep(&Reply::Error { errno: Errno::INTR.raw_os_error() as u32, reason: "" });
+        assert_eq!(file.ready(), Some(ready::IN));
+        assert_eq!((file.read(3), file.read(9)), (Some(Ok(b"lat".to_vec())), Some(Ok(b"e".to_vec()))));
+        assert_eq!((file.read(9), file.ready()), (None, None), "the end comes again by itself");
+    }
+
+    #[test]
+    fn a_read_that_was_fed_leaves_its_own_message_to_the_next() {
+        let mut file = File::default();
+        file.begin_read(7, 9);
+        file.begin_read(8, 9);
+        file.fed.push(7);
+        assert_eq!((file.end_read(7), file.end_read(7), file.end_read(8)), (false, true, true));
+        assert!(file.reading.is_empty() && file.fed.is_empty());
+    }
+
+    #[test]
+    fn a_lost_descriptor_says_so_as_the_contract_has_it() {
+        let lost = |loss| {
+            let mut file = File::default();
+            file.lose(loss);
+            file.lose(Loss::Ended);
+            (file.read(9).expect("lost"), file.read(9).expect("lost"), file.broken().expect("lost"))
+        };
+        assert_eq!(lost(Loss::Restarted), (Err(Errno::CONNRESET), Ok(Vec::new()), Errno::PIPE));
+        assert_eq!(lost(Loss::Lingered), (Err(Errno::NOLINK), Err(Errno::NOLINK), Errno::NOLINK));
+        assert_eq!(lost(Loss::Ended), (Err(Errno::SHUTDOWN), Err(Errno::SHUTDOWN), Errno::SHUTDOWN));
+    }
+}
