@@ -1,8 +1,8 @@
 //! fs9-tiers: send and receive one message, at any distance.
 //!
 //! A [`Peer`] is one end of a channel: it sends values of one type and receives values of another. At the other end is
-//! a thread of this process, another process of this machine, or whoever has opened a file of an fs9 mount: a program in
-//! another language, or on another machine. The code that uses a peer is the same for all.
+//! a thread of this process, another process of this machine, a program at the other end of a socket, or whoever has opened
+//! a file of an fs9 mount: a program in another language, or on another machine. The code that uses a peer is the same for all.
 //!
 //! - [The first pair](#the-first-pair), [the other end as a process](#the-other-end-as-a-process), [the channel as a
 //!   file](#the-channel-as-a-file)
@@ -98,6 +98,17 @@
 //!
 //! [`file::sender`] and [`file::receiver`] open queues, where each message goes to one of many workers, and comes back from
 //! one that is killed with it. With [`file::raw`] the messages are the bytes themselves, for shells and other languages.
+//!
+//! # The other end at an address
+//!
+//! [`remote`] has peers over TCP and Unix sockets. A link that breaks is mended; nothing is lost by it and nothing comes twice.
+//!
+//! ```no_run
+//! # use fs9_tiers::{Peer, remote};
+//! # fn work(_: Peer<usize, String>) {}
+//! work(remote::dial("tcp://127.0.0.1:7007")?); // and remote::listen("tcp://127.0.0.1:7007")?.accept()?
+//! # Ok::<(), std::io::Error>(())
+//! ```
 //!
 //! # One message at a time
 //!
@@ -338,6 +349,7 @@
 //! | what it wrote is no message, or not of your type | [`Protocol`](error::Reason::Protocol), and it too; of a file that one message |
 //! | the other end of a file is killed | [`Lost`](error::Reason::Lost): the mount's `status` says how |
 //! | the mount of a file ends | [`Unreachable`](error::Reason::Unreachable) |
+//! | a connection breaks, and stays so for 30 s | [`Unreachable`](error::Reason::Unreachable) |
 //! | it hands its end to another process | nothing: the new holder goes on |
 //!
 //! Whoever waits at that moment is woken, in threads and tasks alike. A process that dies between any two steps leaves
@@ -352,6 +364,7 @@
 //! | a [`process::Child`] | 0: it shares its peer's | |
 //! | a [`Select`] | 1 | an io_uring of 64 entries |
 //! | a timer | 0 | |
+//! | a connection, with any number of channels | 1 | 16 KiB, and what is under way |
 //! | a file | 1 | 1 MiB of each thread that has received from one |
 //!
 //! A process with any channel to another one, or with a task that waits for a file, has one thread more, `fs9-watch`, and 2 descriptors. It sleeps until a
@@ -374,7 +387,7 @@
 //! - A peer that breaks the protocol cannot harm memory, or keep anybody waiting beyond its end. It can send nothing,
 //!   or send what a type of yours cannot bear: a recursive type as deep as the bytes say, a `Vec<()>` as long as they
 //!   say. See [`Message`] before you take messages from somebody you do not trust.
-//! - Memory is of one machine. The mount (fs9) is where other machines come in, see [`mod@file`].
+//! - Memory is of one machine. For others there are [`remote`] and the mount, see [`mod@file`].
 //!
 //! # For the mount
 //!

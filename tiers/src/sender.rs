@@ -120,7 +120,7 @@ impl<T: Message> Sender<T> {
             return file.send(message);
         }
         match self.reserve() {
-            Ok(permit) => permit.send(message),
+            Ok(permit) => permit.send_at_once(message),
             Err(error) => Err(error.map(|()| message)),
         }
     }
@@ -144,7 +144,7 @@ impl<T: Message> Sender<T> {
             return file.send_by(message, Deadline::Now)?.map_or(Ok(()), |back| Err(TrySendError::Full(back)));
         }
         match self.try_reserve() {
-            Ok(permit) => Ok(permit.send(message)?),
+            Ok(permit) => Ok(permit.send_at_once(message)?),
             Err(error) => Err(error.map(|()| message)),
         }
     }
@@ -192,7 +192,7 @@ impl<T: Message> Sender<T> {
             return file.send_by(message, deadline)?.map_or(Ok(()), |back| Err(SendTimeoutError::Timeout(back)));
         }
         match self.reserve_by(deadline) {
-            Ok(Some(permit)) => Ok(permit.send(message)?),
+            Ok(Some(permit)) => Ok(permit.send_at_once(message)?),
             Ok(None) => Err(SendTimeoutError::Timeout(message)),
             Err(error) => Err(SendTimeoutError::from(error).map(|()| message)),
         }
@@ -381,9 +381,6 @@ impl<T> Permit<'_, T> {
     /// Why sending would be in vain, if the other end has gone since the slot was reserved.
     #[inline]
     pub(crate) fn in_vain(&self) -> Option<Reason> {
-        if let Tx::Remote(channel) = &self.sender.tx {
-            RemoteEnd::new(channel, Role::Sender).hear();
-        }
         self.turn.in_vain().map(|stop| self.sender.tx.reason(stop))
     }
 }
@@ -404,6 +401,23 @@ impl<T: Message> Permit<'_, T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send(self, message: T) -> Result<(), SendError<T>> {
+        self.hear();
+        self.send_at_once(message)
+    }
+
+    /// Reads what a connection has to tell that nobody has read since the slot was reserved.
+    fn hear(&self) {
+        if let Tx::Remote(channel) = &self.sender.tx {
+            RemoteEnd::new(channel, Role::Sender).hear();
+        }
+    }
+
+    /// Sends, just after the slot was reserved.
+    #[inline]
+    fn send_at_once(self, message: T) -> Result<(), SendError<T>> {
+        if let Tx::Remote(channel) = &self.sender.tx {
+            channel.connection().hear_between_sends();
+        }
         if let Some(reason) = self.in_vain() {
             return Err(SendError::Disconnected(message, reason));
         }
@@ -425,7 +439,7 @@ impl<T: Message> Permit<'_, T> {
     pub(crate) fn put(self, message: T) -> Result<Option<T>, SendError<T>> {
         match &self.sender.tx {
             Tx::File(file) => file.put(self.turn, message),
-            Tx::Thread(_) | Tx::Process(_) | Tx::Remote(_) => self.send(message).map(|()| None),
+            Tx::Thread(_) | Tx::Process(_) | Tx::Remote(_) => self.send_at_once(message).map(|()| None),
         }
     }
 
@@ -444,6 +458,7 @@ impl<T: Message> Permit<'_, T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send_with(self, message: T, capabilities: Vec<Capability>) -> Result<(), SendWithError<T>> {
+        self.hear();
         if let Some(reason) = self.in_vain() {
             return Err(SendWithError { error: SendError::Disconnected(message, reason), capabilities });
         }

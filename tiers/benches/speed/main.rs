@@ -1,6 +1,6 @@
 //! How fast a peer is, against the channels of others in the same run.
 //!
-//! `cargo bench -p fs9-tiers --bench speed [-- NAME...]`, where NAME is thread, process, large or idle. Everything is
+//! `cargo bench -p fs9-tiers --bench speed [-- NAME...]`, where NAME is thread, process, large, remote or idle. Everything is
 //! measured in turn, several times; the figures are medians, in microseconds. Pinned means both parties on processor 0.
 //! Unpinned is what users see, which is now one processor and now two: the kernel often keeps the parties together, above
 //! all when somebody else uses the machine. Apart is each on a processor of its own, and has the goals of unpinned. A
@@ -18,6 +18,7 @@ mod measure;
 mod ours;
 mod processes;
 mod quiet;
+mod remote;
 mod subject;
 mod table;
 mod threads;
@@ -29,7 +30,7 @@ use table::{Goal, Section};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let sections = [thread(), process(), large()];
+    let sections = [thread(), process(), large(), remote(), remote_large()];
     if let Some("play" | "echo") = args.first().map(String::as_str) {
         let subjects: Vec<Subject> = sections.into_iter().flat_map(|section| section.subjects).collect();
         return Subject::run(&[subjects, vec![ours::IDLE]].concat(), &args);
@@ -78,6 +79,28 @@ fn process() -> Section {
             both(processes::ICEORYX2, 1.0).to_vec(),
         ]
         .concat(),
+    }
+}
+
+fn remote() -> Section {
+    let of = remote::PEERS.name;
+    let goal = |at| Goal { at, figure: P50, of, against: remote::TCP.name, at_most: 1.3 };
+    Section {
+        name: "remote",
+        title: "two processes and a TCP connection, a round trip of 64 B",
+        subjects: vec![remote::PEERS, remote::TCP],
+        goals: [Unpinned, Pinned].map(goal).to_vec(),
+    }
+}
+
+fn remote_large() -> Section {
+    let of = remote::VECTORS.name;
+    let goal = |at| Goal { at, figure: Mean, of, against: remote::STREAM.name, at_most: 1.25 };
+    Section {
+        name: "remote, large",
+        title: "two processes and a TCP connection, 1 MiB one way after the other",
+        subjects: vec![remote::VECTORS, remote::STREAM],
+        goals: [Unpinned, Pinned].map(goal).to_vec(),
     }
 }
 

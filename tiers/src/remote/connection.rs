@@ -70,6 +70,8 @@ pub(crate) struct Connection {
     is_behind: AtomicBool,
     /// How often something was read.
     heard: AtomicU32,
+    /// What that was at the last send.
+    heard_at_send: AtomicU32,
     watcher: &'static Watcher,
     number: u64,
     armed: Mutex<Armed>,
@@ -156,6 +158,7 @@ impl Connection {
             is_over: AtomicBool::new(false),
             is_behind: AtomicBool::new(false),
             heard: AtomicU32::new(0),
+            heard_at_send: AtomicU32::new(0),
             watcher,
             number,
             armed: Mutex::new(Armed { socket: Some(socket), events: EventFlags::RDHUP }),
@@ -311,6 +314,15 @@ impl Connection {
         bells.ring();
     }
 
+    /// Who sends twice and has heard nothing in between looks first whether there is still somebody to send to. Who has heard
+    /// something (an answer, `taken`) has read all there was.
+    pub(crate) fn hear_between_sends(&self) {
+        let heard = self.heard.load(Ordering::Relaxed);
+        if self.heard_at_send.swap(heard, Ordering::Relaxed) == heard {
+            self.pump();
+        }
+    }
+
     fn read_on(&self, input: &mut Input, patience: Patience, bells: &Bells) -> Read {
         let Input { socket: Some(socket), reader } = &mut *input else { return Read::Down };
         match reader.read(socket, patience) {
@@ -334,11 +346,8 @@ impl Connection {
     fn understand(&self, reader: &mut Reader, bells: &Bells) -> Result<(), Garbage> {
         while let Some(Step { said, counts }) = reader.next()? {
             if let Some(bytes) = counts {
-                let mut writer = self.writer();
-                writer.received(bytes)?;
-                if writer.owes_acknowledgement() {
-                    self.flush(writer);
-                }
+                // That it came is told with what comes of it: every message is answered by a `taken` at least.
+                self.writer().received(bytes)?;
             }
             match said {
                 Some(Said::Message(head, data)) => {

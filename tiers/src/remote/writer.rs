@@ -98,11 +98,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether much has come that the far side was not told of.
-    pub fn owes_acknowledgement(&self) -> bool {
-        self.session.ack_due()
-    }
-
     /// Writes what the socket takes.
     pub fn flush(&mut self) -> Flushed {
         let Some(socket) = &self.socket else { return Flushed::All };
