@@ -61,16 +61,19 @@ impl Waiter {
 
     /// Any other program that says on its standard output how it fares.
     pub fn of(command: &mut Command) -> Waiter {
-        let mut running = Running::new(command.stdin(Stdio::null()).stdout(Stdio::piped()));
+        Waiter::with_input(command, Stdio::null())
+    }
+
+    /// Any other program that says how it fares, with this standard input.
+    pub fn with_input(command: &mut Command, input: impl Into<Stdio>) -> Waiter {
+        let mut running = Running::new(command.stdin(input).stdout(Stdio::piped()));
         let output = BufReader::new(running.stdout.take().unwrap());
         Waiter { running, output }
     }
 
     /// Any other program that says how it fares and waits for what [`Waiter::tell`] tells it.
     pub fn talking(command: &mut Command) -> Waiter {
-        let mut running = Running::piped(command);
-        let output = BufReader::new(running.stdout.take().unwrap());
-        Waiter { running, output }
+        Waiter::with_input(command, Stdio::piped())
     }
 
     /// Writes to the standard input of one that [talks](Waiter::talking).
