@@ -35,6 +35,7 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Mount {
     dir: TempDir,
     server: u32,
+    prefix: Vec<String>,
 }
 
 /// The command under test, built beside the tests.
@@ -84,17 +85,11 @@ impl Mount {
         mount
     }
 
-    /// `PREFIX... fs9 up` on a fresh directory: a server that runs under taskset, say.
-    pub fn through(prefix: &[&str]) -> Mount {
-        Mount::through_with(prefix, &[])
-    }
-
-    /// `PREFIX... fs9 up ARGS...` on a fresh directory.
-    pub fn through_with(prefix: &[&str], args: &[&str]) -> Mount {
+    /// `PREFIX... fs9 up ARGS...` on a fresh directory: a server that runs under taskset, say.
+    pub fn through(prefix: &[&str], args: &[&str]) -> Mount {
         let mut mount = Mount::not_yet_up();
-        let mut command = Command::new(prefix[0]);
-        stdout(command.args(&prefix[1..]).arg(binary()).arg("up").arg(mount.path("")).args(args).output().unwrap());
-        mount.server = mount.status()["server"]["pid"].as_u64().unwrap() as u32;
+        mount.prefix = prefix.iter().map(|&word| word.to_owned()).collect();
+        mount.up(args);
         mount
     }
 
@@ -104,13 +99,14 @@ impl Mount {
         fs::create_dir(dir.path().join("p")).unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
         symlink(binary(), dir.path().join("bin/fs9")).unwrap();
-        Mount { dir, server: 0 }
+        Mount { dir, server: 0, prefix: Vec::new() }
     }
 
     /// `fs9 up ARGS...` again, on the same directory; returns what it said.
     pub fn up(&mut self, args: &[&str]) -> String {
-        let point = self.path("");
-        let said = stdout(fs9(&["up", point.to_str().unwrap()]).args(args).output().unwrap());
+        let mut command = Command::new("env");
+        command.args(&self.prefix).arg(binary()).arg("up").arg(self.path("")).args(args);
+        let said = stdout(command.output().unwrap());
         self.server = self.status()["server"]["pid"].as_u64().unwrap() as u32;
         said
     }

@@ -70,6 +70,8 @@ impl Drop for Floor {
     }
 }
 
+const LISTENING: [&str; 2] = ["--listen", "tcp://127.0.0.1:0"];
+
 /// fs9, with pairs named 0, 1, ..., a queue named q and a service named s.
 pub struct Ours {
     mount: Mount,
@@ -89,8 +91,8 @@ impl Ours {
 
     fn new(place: Place, pairs: usize) -> Ours {
         let mount = match place {
-            Place::Unpinned => Mount::new(),
-            Place::Pinned => Mount::through(&["taskset", "-c", "0"]),
+            Place::Unpinned => Mount::with(&LISTENING),
+            Place::Pinned => Mount::through(&["taskset", "-c", "0"], &LISTENING),
         };
         for pair in 0..pairs {
             let path = mount.path(&pair.to_string());
@@ -120,6 +122,12 @@ impl Ours {
     /// The queue, to write and to read.
     pub fn queue(&self) -> Ends {
         [self.mount.path("q"), self.mount.path("q")]
+    }
+
+    /// The port where it speaks 9P.
+    pub fn port(&self) -> u16 {
+        let status = self.mount.status();
+        status["listen"][0].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap()
     }
 
     /// The ends of all pairs.
@@ -166,7 +174,7 @@ impl Nodes {
     pub fn up(place: Place) -> Nodes {
         let mounted = |args: &[&str]| match place {
             Place::Unpinned => Mount::with(args),
-            Place::Pinned => Mount::through_with(&["taskset", "-c", "0"], args),
+            Place::Pinned => Mount::through(&["taskset", "-c", "0"], args),
         };
         let (far, near) = (mounted(&["--listen", "tcp://127.0.0.1:0"]), mounted(&[]));
         fs::write(far.path("ctl"), "new --pair t").unwrap();

@@ -1,3 +1,4 @@
 //! What needs `unsafe`.
 
 pub mod alloc;
+pub mod packet;
