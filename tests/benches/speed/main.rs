@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run says so by panicking")]
 
 mod clients;
+mod nine;
 mod servers;
 
 use std::process::Command;
@@ -60,6 +61,16 @@ fn main() {
             let ours = Ours::up(place);
             let kind = Kind::RoundTrip { bytes: 64, rounds: 4000 };
             compare(&title, 1.05, || kind.measure(ours.ends(), place), || kind.measure(ours.connection(), place));
+        }
+    }
+    for place in [Place::Pinned, Place::Unpinned] {
+        for (bytes, rounds) in [(64, 4000), (60_000, 1000)] {
+            let title = format!("Twrite and Tread of {bytes} B, {place}, diod=floor");
+            if wanted(&title) {
+                let (diod, ours) = (nine::Diod::up(place), Ours::up(place));
+                let measure = |port, tree: &str| nine::on_its_own(port, tree, bytes, rounds, place);
+                compare(&title, 1.0, || measure(diod.port(), diod.tree()), || measure(ours.port(), "/"));
+            }
         }
     }
     if wanted("64 pairs at once") {
