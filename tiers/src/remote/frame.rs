@@ -359,7 +359,7 @@ mod tests {
             let size = (bytes.len() as u32 + 4).to_le_bytes();
             Frame::parse(&[&size[..], bytes].concat())
         };
-        for bytes in [&[0][..], &[9], &[TAKEN, 1, 2, 3], &[TAKEN, 1, 2, 3, 4, 5], &[PING, 0], &[MESSAGE, 0, 0, 0, 0]] {
+        for bytes in [&[0][..], &[99], &[TAKEN, 1, 2, 3], &[TAKEN, 1, 2, 3, 4, 5], &[PING, 0], &[MESSAGE, 0, 0, 0, 0]] {
             assert_eq!(frame(bytes), Err(Garbage), "{bytes:?}");
         }
         assert_eq!(Frame::parse(&[4, 0, 0, 0, PING]), Err(Garbage), "shorter than any");
