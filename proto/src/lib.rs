@@ -5,6 +5,7 @@
 pub mod attr;
 pub mod client;
 pub mod entry;
+mod errno;
 pub mod frame;
 pub mod message;
 pub mod phrase;

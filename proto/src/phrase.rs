@@ -5,7 +5,7 @@
 //! its programs look for those.
 
 /// Words that are nobody's, or about something that has no other number.
-const EIO: u32 = 5;
+use crate::errno::EIO;
 
 /// Numbers of Linux, the words that are sent, and others that are understood.
 const PHRASES: &[(u32, &str, &[&str])] = &[

@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
+use crate::errno::{EBADF, EINTR, EMFILE, ENOENT, EPROTO};
 use crate::message::Dialect;
 use crate::session::{self, Session, Transmit, Unresumable};
 use crate::violation::Violation;
@@ -24,17 +25,6 @@ pub use greeting::{Greeting, Hello, LEAST_MSIZE, refuse};
 
 /// Bytes of the longest header before the data of a message (`IOHDRSZ`).
 const HEADER: u32 = 24;
-
-/// EBADF.
-const BAD_FID: u32 = 9;
-/// EINTR: what a request comes to that was cancelled.
-const INTERRUPTED: u32 = 4;
-/// EMFILE.
-const TOO_MANY: u32 = 24;
-/// ENOENT.
-const NOT_FOUND: u32 = 2;
-/// EPROTO.
-const MALFORMED: u32 = 71;
 
 /// So many requests at once are nothing to make room for again and again.
 const FEW: usize = 16;
@@ -238,7 +228,7 @@ impl<F> Server<F> {
             // Whoever has a tag can be told; the connection is as good as before, since frames have lengths.
             Err(error) => {
                 let tag = error.tag.filter(|tag| !self.under_way.contains_key(tag));
-                self.refuse(tag.ok_or(Violation::Malformed(error))?, MALFORMED, "");
+                self.refuse(tag.ok_or(Violation::Malformed(error))?, EPROTO, "");
                 Ok(Step::Done)
             }
         }
@@ -258,11 +248,11 @@ impl<F> Server<F> {
             Request::Flush { oldtag } => return Ok(self.flush(tag, oldtag)),
             Request::Auth { .. } => {
                 // diod's clients go on without only if there is nothing to authenticate with.
-                self.refuse(tag, NOT_FOUND, "no authentication is needed");
+                self.refuse(tag, ENOENT, "no authentication is needed");
                 return Ok(Step::Done);
             }
             _ if self.under_way.len() >= self.limits.requests => {
-                self.refuse(tag, TOO_MANY, "too many requests at once");
+                self.refuse(tag, EMFILE, "too many requests at once");
                 return Ok(Step::Done);
             }
             _ => {}
@@ -306,7 +296,7 @@ impl<F> Server<F> {
     pub fn reply(&mut self, tag: Tag, reply: &Reply<'_>) {
         let Some(UnderWay::Asked { flushes, .. }) = self.take(tag) else { return };
         // Nobody waits for being told that a request was given up: that is what Rflush says.
-        let is_given_up = !flushes.is_empty() && matches!(reply, Reply::Error { errno: INTERRUPTED, .. });
+        let is_given_up = !flushes.is_empty() && matches!(reply, Reply::Error { errno: EINTR, .. });
         if !is_given_up {
             self.emit(tag, reply);
         }
@@ -398,12 +388,12 @@ impl<F> Server<F> {
     /// # Errors
     /// EBADF.
     pub fn fid(&self, fid: Fid) -> Result<&F, u32> {
-        self.fids.get(&fid).ok_or(BAD_FID)
+        self.fids.get(&fid).ok_or(EBADF)
     }
 
     /// The same, to change. Errors as [`Server::fid`].
     pub fn fid_mut(&mut self, fid: Fid) -> Result<&mut F, u32> {
-        self.fids.get_mut(&fid).ok_or(BAD_FID)
+        self.fids.get_mut(&fid).ok_or(EBADF)
     }
 
     /// Whether a fid of a walk or an attach can be bound.
@@ -412,8 +402,8 @@ impl<F> Server<F> {
     /// EBADF when it is in use or [`NO_FID`](crate::NO_FID), EMFILE when there are too many.
     pub fn admit(&self, fid: Fid) -> Result<(), u32> {
         match () {
-            () if fid == crate::NO_FID || self.fids.contains_key(&fid) => Err(BAD_FID),
-            () if self.fids.len() >= self.limits.fids => Err(TOO_MANY),
+            () if fid == crate::NO_FID || self.fids.contains_key(&fid) => Err(EBADF),
+            () if self.fids.len() >= self.limits.fids => Err(EMFILE),
             () => Ok(()),
         }
     }
@@ -427,7 +417,7 @@ impl<F> Server<F> {
     /// A fid is forgotten. Errors as [`Server::fid`].
     pub fn unbind(&mut self, fid: Fid) -> Result<F, u32> {
         self.ended.remove(&fid);
-        let file = self.fids.remove(&fid).ok_or(BAD_FID)?;
+        let file = self.fids.remove(&fid).ok_or(EBADF)?;
         if self.fids.is_empty() {
             self.fids = HashMap::new();
         }

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{Client, Event, Failure, HELLO, Loss, MIN_MSIZE, Refusal, attach, emit, version};
+use crate::errno::ESTALE;
 use crate::message::{Dialect, NO_TAG, Reply, Request};
 use crate::session::{Limits, Session};
 use crate::violation::Violation;
-
-const ESTALE: u32 = 116;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {

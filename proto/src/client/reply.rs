@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::ask::{Asked, Purpose};
 use super::{Answer, Call, Client, Failure, Loss, Refusal};
+use crate::errno::{EAGAIN, EINTR, ENOENT};
 use crate::message::{Dialect, Reply, Request, Tag};
 use crate::violation::Violation;
 
@@ -11,10 +12,6 @@ use crate::violation::Violation;
 const RLERROR: u8 = 7;
 const TACK: u8 = 214;
 const RPING: u8 = 217;
-
-const ENOENT: u32 = 2;
-const EINTR: u32 = 4;
-const EAGAIN: u32 = 11;
 
 impl<T> Client<T> {
     /// A whole frame has come, `size[4]` included. An answer borrows from it.

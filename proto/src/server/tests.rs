@@ -39,7 +39,7 @@ fn flushes(server: &mut Server<&'static str>, tag: u16, oldtag: u16) -> String {
 }
 
 fn interrupted(server: &mut Server<&'static str>, tag: u16) {
-    server.reply(Tag(tag), &Reply::Error { errno: INTERRUPTED, reason: "" });
+    server.reply(Tag(tag), &Reply::Error { errno: EINTR, reason: "" });
 }
 
 /// What the client is then told, a word for each reply after its tag.
@@ -262,14 +262,14 @@ fn fids_and_requests_are_bounded() {
     let limits = Limits { fids: 2, requests: 2, ..Limits::default() };
     let mut s = Server::plain(Dialect::Linux, 8192, Bytes::new(), limits);
     s.poll_transmit();
-    assert_eq!(s.admit(crate::NO_FID), Err(BAD_FID));
+    assert_eq!(s.admit(crate::NO_FID), Err(EBADF));
     for fid in [1, 2] {
         s.admit(Fid(fid)).unwrap();
         s.bind(Fid(fid), "file");
     }
-    assert_eq!((s.admit(Fid(1)), s.admit(Fid(3))), (Err(BAD_FID), Err(TOO_MANY)));
-    assert_eq!(s.fid(Fid(3)), Err(BAD_FID));
-    assert_eq!((s.unbind(Fid(1)), s.unbind(Fid(1))), (Ok("file"), Err(BAD_FID)));
+    assert_eq!((s.admit(Fid(1)), s.admit(Fid(3))), (Err(EBADF), Err(EMFILE)));
+    assert_eq!(s.fid(Fid(3)), Err(EBADF));
+    assert_eq!((s.unbind(Fid(1)), s.unbind(Fid(1))), (Ok("file"), Err(EBADF)));
     assert_eq!(s.drain().collect::<Vec<_>>(), [(Fid(2), "file")]);
     let walk = Request::Walk { fid: Fid(1), newfid: Fid(2), names: Names::none() };
     assert_eq!(["1", "2", "3"].map(|tag| says(&mut s, tag.parse().unwrap(), walk)), ["ask 1", "ask 2", "done"]);
