@@ -37,9 +37,6 @@ use link::Link;
 /// The root of the far tree.
 pub const ROOT: Fid = Fid(0);
 
-/// The smallest frame limit that a server may offer.
-pub const MIN_MSIZE: u32 = 4096;
-
 /// Requests that can be under way at once. There are tags left for cancelling each, and for the end of every fid.
 pub const MAX_REQUESTS: usize = 1 << 14;
 

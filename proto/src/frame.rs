@@ -6,6 +6,8 @@
 
 /// The smallest frame: `size[4] number[1] tag[2]`.
 pub const MIN_FRAME: u32 = 7;
+/// The smallest `msize` that is spoken: room for a header and a name of 255 bytes, several times over.
+pub const MIN_MSIZE: u32 = 4096;
 /// The largest frame from somebody who has no session and has not attached yet.
 pub const FIRST_LIMIT: u32 = 64 << 10;
 

@@ -21,7 +21,7 @@ use crate::{Fid, NO_TAG, Reply, Request, Tag};
 mod greeting;
 
 use greeting::frame;
-pub use greeting::{Greeting, Hello, LEAST_MSIZE, refuse};
+pub use greeting::{Greeting, Hello, refuse};
 
 /// Bytes of the longest header before the data of a message (`IOHDRSZ`).
 const HEADER: u32 = 24;

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Client, Event, Failure, HELLO, Loss, MIN_MSIZE, Refusal, attach, emit, version};
+use super::{Client, Event, Failure, HELLO, Loss, Refusal, attach, emit, version};
 use crate::errno::ESTALE;
+use crate::frame::MIN_MSIZE;
 use crate::message::{Dialect, NO_TAG, Reply, Request};
 use crate::session::{Limits, Session};
 use crate::violation::Violation;

@@ -2,12 +2,10 @@
 
 use bytes::Bytes;
 
+use crate::frame::MIN_MSIZE;
 use crate::message::UNKNOWN_VERSION;
 use crate::violation::Violation;
 use crate::{Dialect, NO_TAG, Reply, Request, Tag};
-
-/// The smallest `msize` that is spoken: room for a header and a name of 255 bytes, several times over.
-pub const LEAST_MSIZE: u32 = 4096;
 
 /// What the first frames of a connection have come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +77,7 @@ impl Greeting {
     fn version(&mut self, tag: Tag, msize: u32, version: &str) -> Result<Hello, Violation> {
         self.agreed = None;
         let agreed = msize.min(self.most);
-        let Some(dialect) = Dialect::negotiate(version).filter(|_| agreed >= LEAST_MSIZE) else {
+        let Some(dialect) = Dialect::negotiate(version).filter(|_| agreed >= MIN_MSIZE) else {
             let unknown = Reply::Version { msize: agreed, version: UNKNOWN_VERSION };
             return Ok(Hello::Wait(frame(Dialect::Old, tag, &unknown)));
         };
