@@ -135,6 +135,21 @@ impl Waiter {
     }
 }
 
+/// A party that `does` something with a file, which makes it wait, is interrupted, and another one killed. Returns how long it
+/// took until that was gone.
+pub fn interrupted_and_killed(mount: &Mount, does: &str, path: PathBuf) -> Duration {
+    let wait = || {
+        let waiter = Waiter::new(does, &path, &[]);
+        if does.starts_with("poll") { waiter.asleep("poll_schedule_timeout") } else { waiter.blocked(mount) }
+    };
+    let mut interrupted = wait();
+    interrupted.signal(Signal::INT);
+    assert_eq!(interrupted.said(), "EINTR", "{does}");
+    let latency = wait().killed();
+    wait_all_released(mount);
+    latency
+}
+
 /// kill -9, and how long it took until the process was gone. Fails when that is long, in whatever state it was.
 pub fn killed(running: &mut Running) -> Duration {
     let pid = running.id();

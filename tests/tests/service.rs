@@ -13,7 +13,9 @@ use fs9_tests::Mount;
 use fs9_tests::file::{Fd, ROOM};
 use fs9_tests::process::{Running, resources};
 use fs9_tests::user::Home;
-use fs9_tests::waiter::{Waiter, compiled, holders, report, wait_all_released, wait_nothing_kept, wait_opens};
+use fs9_tests::waiter::{
+    Waiter, compiled, holders, interrupted_and_killed, report, wait_all_released, wait_nothing_kept, wait_opens,
+};
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -361,19 +363,9 @@ fn a_client_that_leaves_before_it_was_accepted_leaves_what_it_has_sent() {
 #[test]
 fn whoever_waits_for_a_client_is_interrupted_or_killed_at_once_and_gets_none() {
     let mount = with_service("");
-    let mut latencies = Vec::new();
-    for does in ["read", "write", "sync", "poll", "pollout"] {
-        let wait = || {
-            let waiter = Waiter::new(does, mount.path("s/accept"), &[]);
-            if does.starts_with("poll") { waiter.asleep("poll_schedule_timeout") } else { waiter.blocked(&mount) }
-        };
-        let mut interrupted = wait();
-        interrupted.signal(Signal::INT);
-        assert_eq!(interrupted.said(), "EINTR", "{does}");
-        latencies.push(wait().killed());
-        wait_all_released(&mount);
-    }
-    report("a server that waits for a client", latencies);
+    let latencies = ["read", "write", "sync", "poll", "pollout"]
+        .map(|does| interrupted_and_killed(&mount, does, mount.path("s/accept")));
+    report("a server that waits for a client", latencies.into());
     let server = Fd::open(mount.path("s/accept"), OFlags::RDWR | OFlags::NONBLOCK).unwrap();
     assert_eq!((server.read(ROOM), server.write("x")), (Err(Errno::AGAIN), Err(Errno::AGAIN)));
     let client = connect(&mount);
@@ -386,19 +378,8 @@ fn whoever_waits_for_a_client_is_interrupted_or_killed_at_once_and_gets_none() {
 #[test]
 fn whoever_waits_at_a_connection_is_interrupted_or_killed_at_once() {
     let mount = with_service("");
-    let mut latencies = Vec::new();
-    for does in ["read", "poll", "sync"] {
-        let wait = || {
-            let waiter = Waiter::new(does, mount.path("s/connect"), &[]);
-            if does == "poll" { waiter.asleep("poll_schedule_timeout") } else { waiter.blocked(&mount) }
-        };
-        let mut interrupted = wait();
-        interrupted.signal(Signal::INT);
-        assert_eq!(interrupted.said(), "EINTR", "{does}");
-        latencies.push(wait().killed());
-        wait_all_released(&mount);
-    }
-    report("a client that waits", latencies);
+    let latencies = ["read", "poll", "sync"].map(|does| interrupted_and_killed(&mount, does, mount.path("s/connect")));
+    report("a client that waits", latencies.into());
     assert_eq!((mount.channel("s")["connections"].clone(), account(&mount)), (json!(0), [[0; 5]; 2]));
 }
 

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use fs9_tests::file::{Fd, ROOM};
 use fs9_tests::process::resources;
-use fs9_tests::waiter::{Waiter, report, wait_all_released};
+use fs9_tests::waiter::{interrupted_and_killed, report, wait_all_released};
 use fs9_tests::{Mount, wait_for};
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 const IN: PollFlags = PollFlags::IN;
@@ -81,19 +81,8 @@ print('done')";
 #[test]
 fn a_wait_for_a_tick_is_interrupted_or_killed_at_once() {
     let mount = Mount::new();
-    let mut latencies = Vec::new();
-    for does in ["read", "poll"] {
-        let wait = || {
-            let waiter = Waiter::new(does, mount.path("timer/1h"), &[]);
-            if does == "poll" { waiter.asleep("poll_schedule_timeout") } else { waiter.blocked(&mount) }
-        };
-        let mut interrupted = wait();
-        interrupted.signal(Signal::INT);
-        assert_eq!(interrupted.said(), "EINTR", "{does}");
-        latencies.push(wait().killed());
-        wait_all_released(&mount);
-    }
-    report("who waits for a tick", latencies);
+    let latencies = ["read", "poll"].map(|does| interrupted_and_killed(&mount, does, mount.path("timer/1h")));
+    report("who waits for a tick", latencies.into());
     let timer = open(&mount, "1h", OFlags::RDONLY | OFlags::NONBLOCK).unwrap();
     assert_eq!((timer.read(ROOM), timer.poll(IN)), (Err(Errno::AGAIN), PollFlags::empty()));
 }
