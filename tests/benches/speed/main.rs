@@ -9,6 +9,7 @@ mod clients;
 mod nine;
 mod servers;
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -104,6 +105,13 @@ fn main() {
             let tcp = || clients::pingpong(tools.path(), &["tcp", "4000", "64"], place);
             let both = || kind.measure(floor.ends(), place) + 2.0 * tcp();
             compare(&title, 1.0, both, || kind.measure(nodes.ends(), place));
+        }
+        let title = format!("attached pair 64 B, {place}, two floors");
+        if wanted(&title) {
+            let ([far, near], nodes) = (Floor::attached(tools.path(), place), Nodes::up(place));
+            let kind = Kind::RoundTrip { bytes: 64, rounds: 4000 };
+            let ends = [&near.ends()[0], &far.ends()[1]].map(PathBuf::clone);
+            compare(&title, 1.25, || kind.measure(ends.clone(), place), || kind.measure(nodes.ends(), place));
         }
     }
     if wanted("cost") {

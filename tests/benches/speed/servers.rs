@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -49,11 +50,28 @@ pub struct Floor {
 impl Floor {
     /// Mounts it.
     pub fn up(tools: &Path, place: Place) -> Floor {
-        let dir = tempfile::tempdir().unwrap();
-        let server = place.command(&tools.join("fusefloor")).arg(dir.path()).stderr(Stdio::null()).spawn().unwrap();
-        let floor = Floor { dir, server };
-        wait_for("fusefloor", || fs::metadata(&floor.ends()[0]).ok());
+        let floor = Floor::started(tools, place, &[]);
+        floor.wait();
         floor
+    }
+
+    /// Mounts two, of which the second is the first, over TCP.
+    pub fn attached(tools: &Path, place: Place) -> [Floor; 2] {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let both = ["serve", "attach"].map(|role| Floor::started(tools, place, &[role, &port]));
+        both.iter().for_each(Floor::wait);
+        both
+    }
+
+    fn started(tools: &Path, place: Place, args: &[&str]) -> Floor {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = place.command(&tools.join("fusefloor"));
+        let server = command.arg(dir.path()).args(args).stderr(Stdio::null()).spawn().unwrap();
+        Floor { dir, server }
+    }
+
+    fn wait(&self) {
+        wait_for("fusefloor", || fs::metadata(&self.ends()[0]).ok());
     }
 
     /// Its two files.
