@@ -22,6 +22,14 @@ pub fn quietly<T>(run: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Runs something that must not allocate more than `most` bytes in all.
+pub fn sparingly<T>(most: usize, run: impl FnOnce() -> T) -> T {
+    let before = MEMORY.total_allocated();
+    let result = run();
+    assert!(MEMORY.total_allocated() - before <= most, "more than {most} bytes were allocated");
+    result
+}
+
 /// The first byte as a dialect, the rest as a frame whose size is right, or chance seldom gets beyond the header.
 pub fn framed(bytes: &[u8]) -> Option<(Dialect, Vec<u8>)> {
     let (first, rest) = bytes.split_first()?;

@@ -6,6 +6,8 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
 
 use crate::text;
 
@@ -69,6 +71,21 @@ impl Key {
     /// Whether this is a signature of `message` by this key. Of all encodings of a signature one is accepted.
     pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         self.0.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() { to.collect_str(self) } else { self.as_bytes().serialize(to) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Key, D::Error> {
+        if from.is_human_readable() {
+            return text::deserialize(from);
+        }
+        Key::from_bytes(&<[u8; 32]>::deserialize(from)?).map_err(de::Error::custom)
     }
 }
 

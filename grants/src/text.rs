@@ -1,6 +1,10 @@
 //! Bytes as people copy them: RFC 4648's base32 in lower case, without padding. Of each value there is one text.
 
+use std::fmt;
+use std::str::FromStr;
+
 use data_encoding::BASE32_NOPAD;
+use serde::de::{self, Deserialize, Deserializer};
 
 /// The text of `bytes`.
 pub(crate) fn base32(bytes: &[u8]) -> String {
@@ -14,6 +18,11 @@ pub(crate) fn parse_base32<const N: usize>(text: &str) -> Option<[u8; N]> {
         return None;
     }
     BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).ok()?.try_into().ok()
+}
+
+/// Takes what is written as text in formats for people.
+pub(crate) fn deserialize<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    String::deserialize(from)?.parse().map_err(de::Error::custom)
 }
 
 #[cfg(test)]
