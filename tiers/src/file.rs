@@ -45,7 +45,7 @@
 //!   [`Protocol`](Reason::Protocol). That message is gone, and the next receive goes on: on a queue it may be from somebody
 //!   else. An iterator or a stream ends there.
 //! - **A permit** promises room on a pair and on a connection, where nobody else writes to this end. On a queue another
-//!   writer may be faster: then [`Permit::send`](crate::Permit::send) waits, and a [`Sink`](crate::SendSink) can be
+//!   writer may be faster: then [`Permit::send`](crate::Permit::send) waits, and a `Sink` (feature `stream`) can be
 //!   [`Full`](crate::error::TrySendError::Full) after it was ready.
 //! - **Messages** have at most [`LIMIT`] bytes, or what the mount allows, where that is less. Longer ones come back as
 //!   [`TooLong`](crate::error::Unfit::TooLong), [empty ones](crate::error::Unfit::Empty) where they are raw.
