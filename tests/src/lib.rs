@@ -9,6 +9,7 @@ pub mod hostile;
 pub mod ninep;
 pub mod process;
 pub mod proxy;
+pub mod records;
 pub mod setup;
 #[allow(unsafe_code)]
 pub mod sys;

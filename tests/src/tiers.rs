@@ -2,9 +2,10 @@
 //!
 //! An order is one line of text, and so is its answer, over pipes: what is under test is never what the test talks over.
 
-use std::fs;
-use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,12 +17,15 @@ use std::time::{Duration, Instant};
 use fs9_tiers::error::{Reason, RecvError, SendError};
 use fs9_tiers::message::LIMIT;
 use fs9_tiers::process::{self, Child};
+use fs9_tiers::remote::{Descriptors, Stream};
 use fs9_tiers::{Capability, Peer, Receiver, Sender, file, pair, remote};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::process::{Running, state};
+use crate::records::Records;
 use crate::{Mount, wait_for};
 
 /// An end of a channel of notes.
@@ -175,6 +179,10 @@ pub enum Tier {
     Tcp,
     /// A program that has dialled us at a Unix socket.
     Unix,
+    /// A program at the other end of two pipes.
+    Pipes,
+    /// A thread, over a stream that is more than its descriptor.
+    Records,
 }
 
 impl Tier {
@@ -217,6 +225,16 @@ impl Tier {
             }
             Tier::Tcp => dialled("tcp://127.0.0.1:0"),
             Tier::Unix => dialled(&unix_address()),
+            Tier::Pipes => piped(),
+            Tier::Records => {
+                let (here, there) = UnixStream::pair().unwrap();
+                let far = thread::spawn(|| {
+                    let mut once = Some(Records::over(there)?);
+                    remote::over(move || once.take().ok_or(ErrorKind::NotConnected.into()))
+                });
+                let near = admitted(Records::over(here).unwrap());
+                (near, Far::thread(far.join().unwrap().unwrap()))
+            }
             Tier::File => {
                 let mount = Mount::new();
                 mount.run("fs9 new --pair p/t");
@@ -250,7 +268,7 @@ impl Tier {
 
     /// Whether the end of a channel of threads can be handed over, and not only go to another thread.
     pub fn takes_threads(self) -> bool {
-        matches!(self, Tier::Thread | Tier::Tcp | Tier::Unix)
+        matches!(self, Tier::Thread | Tier::Tcp | Tier::Unix | Tier::Pipes | Tier::Records)
     }
 }
 
@@ -264,6 +282,26 @@ fn dialled(address: &str) -> (Duplex, Far) {
     let listener = remote::listen(address).unwrap();
     let far = Far::program(&mut peer(&["obey", "dial", listener.address()]));
     (listener.accept_timeout(PATIENCE).unwrap(), far.greeted())
+}
+
+/// A program that dials here through two pipes that have names, and obeys.
+fn piped() -> (Duplex, Far) {
+    let names = [(); 2].map(|()| std::env::temp_dir().join(fresh_name()));
+    names.iter().for_each(|name| mknodat(CWD, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap());
+    let [there, back] = [0, 1].map(|place: usize| names[place].to_str().unwrap());
+    let far = Far::program(&mut peer(&["obey", "pipes", there, back]));
+    // Each waits until the other side has opened it, too.
+    let to_far = File::options().write(true).open(there).unwrap();
+    let from_far = File::open(back).unwrap();
+    names.iter().for_each(|name| fs::remove_file(name).unwrap());
+    (admitted(Descriptors::new(from_far, to_far).unwrap()), far.greeted())
+}
+
+/// The peer of who dials over `stream`.
+pub fn admitted(stream: impl Stream) -> Duplex {
+    let listener = remote::unbound().unwrap();
+    listener.admit(stream).unwrap();
+    listener.accept_timeout(PATIENCE).unwrap()
 }
 
 /// An address of a Unix socket that no other test has.

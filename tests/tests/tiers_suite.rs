@@ -47,6 +47,8 @@ suite! {
         at_a_file = File,
         over_tcp = Tcp,
         over_a_unix_socket = Unix,
+        over_pipes = Pipes,
+        over_records = Records,
     ]
     [
         ten_thousand_messages_come_in_order_in_both_directions,
@@ -91,6 +93,8 @@ mod ends {
             handed_to_a_process = Given,
             over_tcp = Tcp,
             over_a_unix_socket = Unix,
+            over_pipes = Pipes,
+            over_records = Records,
         ]
         [
             the_halves_are_dropped_separately,

@@ -1,4 +1,4 @@
-//! The tier of other machines: channels over a byte stream, TCP or a Unix socket.
+//! The tier of other machines: channels over a byte stream, TCP, a Unix socket, or whatever else carries bytes ([`over`]).
 //!
 //! One program listens at an address, another dials it, and each has the end of a channel. It is used like any other:
 //!
@@ -30,6 +30,14 @@
 //! A session is resumed at the listener that it came from. Keep that for as long as its sessions are to outlive their links;
 //! once it is dropped, those that are there go on until their link breaks.
 //!
+//! # Other byte streams
+//!
+//! [`over`] dials by a closure that makes the stream, and another one after each break; the program at the other end gives it to a
+//! listener ([`Listener::admit`], of [`unbound`] or any other). A stream is a pair of pipes, a socket, a terminal
+//! ([`Descriptors`]), a program's standard input and output ([`Program`]: `ssh host word-counter`), or whatever is a
+//! [`Stream`]. Where each stream leads to a program that was just started, the first break is the end: that program knows nothing
+//! of the session ([`Lost`](Reason::Lost)).
+//!
 //! # What differs
 //!
 //! - **Ends that are handed over** beside a message (of threads, of processes, and such as this) stay in the process that gave
@@ -40,23 +48,30 @@
 //! - **Whom one talks to.** A socket `unix:/path` can be dialled by its owner (mode 0600), and [`Peer::credentials`] says who did.
 //!   Who is at the other end of TCP is not known, nor is anything secret there: addresses that are not of this machine are
 //!   refused. Let a tunnel (`ssh -L`) lead there.
-//! - **A connection costs** one descriptor and the watcher's thread, which all share; a listener costs a thread and three.
+//! - **A connection costs** one descriptor and the watcher's thread, which all share; one more over a stream of one's own. A listener
+//!   costs three and a thread, and one without an address two.
 //! - **A future** or a [`Select`](crate::Select) is woken by that thread; a thread that waits reads the socket itself, which is
 //!   quicker.
 #![forbid(unsafe_code)]
 
 mod address;
+mod carrier;
 mod channel;
 mod connection;
+mod descriptors;
 mod dial;
 mod end;
 mod frame;
+mod hall;
 mod hello;
 mod lead;
 mod listen;
+mod porter;
 mod reader;
 mod relay;
+mod sessions;
 mod socket;
+mod stream;
 mod writer;
 
 use std::fmt;
@@ -65,9 +80,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use channel::Channel;
+pub use descriptors::{Descriptors, Program};
 pub(crate) use end::RemoteEnd;
 pub use listen::Listener;
 pub(crate) use relay::{Relay, hand_over};
+pub use stream::Stream;
 
 use crate::capability::Kind;
 use crate::error::Reason;
@@ -76,7 +93,7 @@ use crate::peer::Peer;
 use crate::receiver::Rx;
 use crate::sender::Tx;
 use crate::slot::{Deadline, Role};
-use address::Address;
+use dial::Route;
 
 /// So many ends each side can hand over to the other, and have open at the same time, over one connection.
 pub const CHANNELS: usize = 256;
@@ -122,6 +139,54 @@ pub fn dial<Out: Message, In: Message>(address: &str) -> io::Result<Peer<Out, In
 /// ```
 pub fn dial_timeout<Out: Message, In: Message>(address: &str, timeout: Duration) -> io::Result<Peer<Out, In>> {
     Options::new().dial_timeout(address, timeout)
+}
+
+/// Connects over a byte stream that `connect` makes: a pair of pipes, the standard input and output of a program, one that
+/// encrypts, see [`Stream`]. The program at the other end has it admitted by a [`Listener`], and has 10 seconds to answer.
+///
+/// When the stream breaks, `connect` is called for another one, in a thread of its own, for as long as the session may still go on;
+/// an error of it is tried again, too. Only the first one is returned.
+///
+/// # Errors
+/// Those of `connect`, and those of [`dial`] once it leads somewhere.
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use std::sync::mpsc::channel;
+/// use fs9_tiers::{Peer, remote};
+/// use remote::Descriptors;
+///
+/// let (to_listener, streams) = channel();
+/// let listener = remote::unbound()?;
+/// let accept = std::thread::spawn(move || -> std::io::Result<(remote::Listener, Peer<String, u64>)> {
+///     listener.admit(streams.recv().map_err(std::io::Error::other)?)?; // and those that come later
+///     let far = listener.accept()?;
+///     Ok((listener, far))
+/// });
+/// let near: Peer<u64, String> = remote::over(move || {
+///     let (here, there) = UnixStream::pair()?;
+///     to_listener.send(Descriptors::both(there)?).map_err(std::io::Error::other)?;
+///     Descriptors::both(here)
+/// })?;
+/// let (_listener, far) = accept.join().expect("it does not panic")?;
+/// near.send(7)?;
+/// assert_eq!(far.recv(), Ok(7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn over<Out: Message, In: Message, S: Stream>(
+    connect: impl FnMut() -> io::Result<S> + Send + 'static,
+) -> io::Result<Peer<Out, In>> {
+    Options::new().over(connect)
+}
+
+/// A listener without an address, for streams that somebody else makes: they are given to [`Listener::admit`].
+///
+/// # Errors
+/// Those of eventfd(2) and getrandom(2).
+///
+/// See [`over`] for an example.
+pub fn unbound() -> io::Result<Listener> {
+    Options::new().unbound()
 }
 
 /// How long a connection bears silence.
@@ -195,13 +260,36 @@ impl Options {
         address: &str,
         timeout: Duration,
     ) -> io::Result<Peer<Out, In>> {
-        Ok(peer(dial::first(address.parse()?, self.clone(), Deadline::after(timeout))?))
+        self.begin(Route::Address(address.parse()?), timeout)
+    }
+
+    /// As [`unbound`].
+    ///
+    /// # Errors
+    /// As [`unbound`].
+    pub fn unbound(&self) -> io::Result<Listener> {
+        Listener::unbound(self.clone())
+    }
+
+    /// As [`over`].
+    ///
+    /// # Errors
+    /// As [`over`].
+    pub fn over<Out: Message, In: Message, S: Stream>(
+        &self,
+        connect: impl FnMut() -> io::Result<S> + Send + 'static,
+    ) -> io::Result<Peer<Out, In>> {
+        self.begin(Route::over(connect), PATIENCE)
+    }
+
+    fn begin<Out: Message, In: Message>(&self, route: Route, timeout: Duration) -> io::Result<Peer<Out, In>> {
+        Ok(peer(dial::first(route, self.clone(), Deadline::after(timeout))?))
     }
 }
 
 /// How a connection came about.
 enum Origin {
-    Dialled(Address),
+    Dialled(Route),
     Accepted,
 }
 
@@ -223,7 +311,7 @@ impl Origin {
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Dialled(address) => write!(f, "dialled {address}"),
+            Origin::Dialled(route) => write!(f, "dialled {route}"),
             Origin::Accepted => f.write_str("accepted"),
         }
     }

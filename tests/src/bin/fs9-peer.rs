@@ -2,15 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::env;
-use std::io::{stdin, stdout};
+use std::fs::File;
+use std::io::{ErrorKind, stdin, stdout};
 use std::process::Command;
 
 use fs9_tests::hostile;
-use fs9_tests::tiers::{Duplex, HEAD, echo, length, me, note, number_of, obey, wait_blocked};
+use fs9_tests::tiers::{Duplex, HEAD, admitted, echo, length, me, note, number_of, obey, wait_blocked};
 use fs9_tiers::Peer;
 use fs9_tiers::file;
 use fs9_tiers::process::{self, connect, inherited, listen};
-use fs9_tiers::remote;
+use fs9_tiers::remote::{self, Descriptors};
 
 fn main() {
     let args: Vec<String> = env::args().collect();
@@ -24,6 +25,12 @@ fn main() {
             obey(listener.accept().unwrap(), stdin(), stdout());
         }
         ["obey", "dial", address] => obey(remote::dial(address).unwrap(), stdin(), stdout()),
+        ["obey", "pipes", from, to] => {
+            let input = File::open(from).unwrap();
+            let mut once = Some(Descriptors::new(input, File::options().write(true).open(to).unwrap()).unwrap());
+            let connect = move || once.take().ok_or(ErrorKind::NotConnected.into());
+            obey(remote::over(connect).unwrap(), stdin(), stdout());
+        }
         ["obey", "file", path] => obey(file::open(path).unwrap(), stdin(), stdout()),
         ["connect", name, allowed] => tell(connect(name, &[allowed.parse().unwrap()])),
         ["listen", name, allowed] => {
@@ -34,6 +41,7 @@ fn main() {
         ["send", ref watch @ ..] => send(watch),
         ["receive", ref watch @ ..] => receive(watch),
         ["echo", ref watch @ ..] => answer(watch),
+        ["standard"] => answer_on_standard(),
         ["upper"] => upper(),
         ["hand"] => hand_back(),
         ["pass"] => pass_on(),
@@ -102,6 +110,17 @@ fn answer(watch: &[&str]) {
     loop {
         let message = end.recv().unwrap();
         watch_over(watch);
+        end.send(message).unwrap();
+    }
+}
+
+/// Sends back what comes over its standard input, and ends without a goodbye when that is nothing.
+fn answer_on_standard() {
+    let end = admitted(Descriptors::standard().unwrap());
+    for message in end.iter() {
+        if message.is_empty() {
+            std::process::exit(0);
+        }
         end.send(message).unwrap();
     }
 }

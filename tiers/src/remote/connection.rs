@@ -1,9 +1,9 @@
-//! A connection: a session of frames, the socket that it has at present, and the channels in it.
+//! A connection: a session of frames, the stream that it has at present, and the channels in it.
 //!
-//! It outlives its sockets. When one breaks, who dialled dials again (a thread for as long as that takes), and who was dialled
+//! It outlives its streams. When one breaks, who dialled dials again (a thread for as long as that takes), and who was dialled
 //! waits at its listener; after `linger` both give up. Channels notice nothing of a break but that it takes time.
 //!
-//! Who does what: whoever sends writes to the socket himself, as far as it takes something; whoever waits reads it ([`Lead`]).
+//! Who does what: whoever sends writes to the stream himself, as far as it takes something; whoever waits reads it ([`Lead`]).
 //! The watcher's thread does what nobody else is there for: it reads for tasks, writes what was left over, hears hang-ups, and
 //! looks after the clock.
 //!
@@ -33,12 +33,12 @@ use rustix::event::epoll::EventFlags;
 
 pub(super) use input::Read;
 
+use super::carrier::Carrier;
 use super::channel::Channel;
 use super::frame::{self, Halves};
 use super::hello::Identity;
 use super::lead::Lead;
 use super::reader::Reader;
-use super::socket::Socket;
 use super::writer::{Flushed, Writer};
 use super::{Options, Origin};
 use crate::error::Reason;
@@ -60,11 +60,11 @@ pub(crate) struct Connection {
     table: Mutex<Table>,
     writer: Mutex<Writer>,
     pub(super) lead: Lead,
-    /// Counts the sockets; who waits for another one sleeps on it.
+    /// Counts the streams; who waits for another one sleeps on it.
     turnover: AtomicU32,
     /// It has ended, or nobody needs it any more.
     is_over: AtomicBool,
-    /// The socket takes no more now.
+    /// The stream takes no more now.
     is_behind: AtomicBool,
     /// How often something was read.
     heard: AtomicU32,
@@ -86,24 +86,24 @@ impl Connection {
     /// # Errors
     /// Those of starting the watcher, and of epoll_ctl(2).
     pub(super) fn begin(
-        socket: Socket,
+        carrier: Arc<dyn Carrier>,
         options: Options,
         origin: Origin,
         identity: Identity,
         credentials: Option<Credentials>,
     ) -> io::Result<Arc<Channel>> {
-        let (watcher, socket) = (watcher()?, Arc::new(socket));
+        let watcher = watcher()?;
         let number = watcher.enrol();
-        watcher.watch_once(number, &*socket, EventFlags::RDHUP)?;
+        carrier.watch(watcher, number, EventFlags::RDHUP)?;
         let connection = Arc::new_cyclic(|me: &Weak<Connection>| Connection {
             me: me.clone(),
             options,
             origin,
             identity,
             credentials,
-            input: Mutex::new(Input { socket: Some(Arc::clone(&socket)), reader: Reader::default() }),
+            input: Mutex::new(Input { carrier: Some(Arc::clone(&carrier)), reader: Reader::default() }),
             table: Mutex::default(),
-            writer: Mutex::new(Writer::new(Arc::clone(&socket))),
+            writer: Mutex::new(Writer::new(Arc::clone(&carrier))),
             lead: Lead::default(),
             turnover: AtomicU32::new(0),
             is_over: AtomicBool::new(false),
@@ -112,7 +112,7 @@ impl Connection {
             heard_at_send: AtomicU32::new(0),
             watcher,
             number,
-            armed: Mutex::new(Armed { socket: Some(socket), events: EventFlags::RDHUP }),
+            armed: Mutex::new(Armed { carrier: Some(carrier), events: EventFlags::RDHUP }),
             is_guarded: AtomicBool::new(false),
             clocks: Mutex::default(),
             handing_over: Mutex::default(),
@@ -170,7 +170,7 @@ impl Connection {
 
 /// Writing.
 impl Connection {
-    /// Writes what is kept, as far as the socket takes it; the watcher writes the rest.
+    /// Writes what is kept, as far as the stream takes it; the watcher writes the rest.
     pub(super) fn flush(&self, mut writer: MutexGuard<'_, Writer>) {
         let flushed = writer.flush();
         self.is_behind.store(flushed == Flushed::Some, Ordering::SeqCst);
@@ -212,14 +212,14 @@ impl Connection {
         self.retire(channel);
     }
 
-    /// Whether somebody waits for the socket to take more.
+    /// Whether somebody waits for the stream to take more.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind.load(Ordering::SeqCst)
     }
 
-    /// The present socket, for a leader that waits for more than one thing of it.
-    pub(super) fn socket(&self) -> Option<Arc<Socket>> {
-        self.armed().socket.clone()
+    /// The present stream, for a leader that waits for more than one thing of it.
+    pub(super) fn carrier(&self) -> Option<Arc<dyn Carrier>> {
+        self.armed().carrier.clone()
     }
 }
 

@@ -8,12 +8,11 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 
+use super::carrier::Patience;
 use super::channel::Channel;
 use super::connection::{Connection, Read};
-use super::socket::Patience;
 use crate::error::Reason;
 use crate::futex;
-use crate::readiness::wait_for;
 use crate::slot::{Asleep, Attempt, Deadline, End, Role, Stop, Turn, Watch};
 
 /// One direction of a channel.
@@ -154,7 +153,7 @@ impl<'a> RemoteEnd<'a> {
         let turnover = connection.turnover();
         match connection.read(patience, || watch.has_changed()) {
             Read::Something => {}
-            Read::Nothing => self.wait_for_socket(deadline),
+            Read::Nothing => self.wait_for_carrier(deadline),
             Read::Down => {
                 if !connection.is_over() {
                     self.sleep(&watch.and(turnover), deadline);
@@ -164,15 +163,15 @@ impl<'a> RemoteEnd<'a> {
     }
 
     /// Until there is something to read, or room to write what was left over.
-    fn wait_for_socket(self, deadline: Deadline) {
+    fn wait_for_carrier(self, deadline: Deadline) {
         let connection = self.connection();
-        let Some(socket) = connection.socket() else { return };
+        let Some(carrier) = connection.carrier() else { return };
         let mut events = PollFlags::IN;
         if connection.is_behind() {
             connection.disarm();
             events |= PollFlags::OUT;
         }
-        match wait_for(&*socket, events, deadline) {
+        match carrier.wait(events, deadline) {
             Ok(ready) if ready.contains(PollFlags::OUT) => connection.settle(),
             Ok(_) | Err(_) => {}
         }

@@ -11,8 +11,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::socket::{Patience, Socket};
-use crate::readiness::wait_for;
+use super::carrier::Carrier;
 use crate::slot::Deadline;
 
 const VERSION: &[u8; 12] = b"fs9.peers.1\n";
@@ -76,39 +75,53 @@ impl Hello {
         Ok(Hello { identity: Identity { session, epoch: word(28) }, received: word(36) })
     }
 
-    /// Says it.
+    /// Says it. To a socket it takes no time: nothing was written before, so there is room for it.
     ///
     /// # Errors
-    /// Those of send(2). Nothing was written before, so there is room for it.
-    pub fn say(&self, socket: &Socket) -> io::Result<()> {
-        match socket.send(&[io::IoSlice::new(&self.bytes())])? {
-            LEN => Ok(()),
-            _ => Err(io::ErrorKind::WriteZero.into()),
+    /// [`io::ErrorKind::TimedOut`]; those of send(2).
+    pub fn say(&self, carrier: &dyn Carrier, deadline: Deadline) -> io::Result<()> {
+        let bytes = self.bytes();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match carrier.send(&[io::IoSlice::new(rest)]) {
+                Ok(len) => rest = rest.get(len..).unwrap_or_default(),
+                Err(Errno::AGAIN) => wait(carrier, PollFlags::OUT, deadline)?,
+                Err(error) => return Err(error.into()),
+            }
         }
+        while let Err(error) = carrier.flush() {
+            if error != Errno::AGAIN {
+                return Err(error.into());
+            }
+            wait(carrier, PollFlags::OUT, deadline)?;
+        }
+        Ok(())
     }
 
     /// Hears it.
     ///
     /// # Errors
     /// [`io::ErrorKind::TimedOut`]; [`io::ErrorKind::ConnectionRefused`] where the far side hangs up; those of recv(2).
-    pub fn hear(socket: &Socket, deadline: Deadline) -> io::Result<Hello> {
+    pub fn hear(carrier: &dyn Carrier, deadline: Deadline) -> io::Result<Hello> {
         let (mut bytes, mut len) = ([0; LEN], 0);
         while len < LEN {
-            if wait_for(socket, PollFlags::IN, deadline)?.is_empty() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            match socket.receive(&mut bytes[len..], Patience::None) {
+            match carrier.read(&mut bytes[len..]) {
                 Ok(0) => {
                     let error = "the other side hung up at once: it takes nobody, or has ended";
                     return Err(io::Error::new(io::ErrorKind::ConnectionRefused, error));
                 }
-                Ok(more) => len += more,
-                Err(Errno::AGAIN | Errno::INTR) => {}
+                Ok(more) => len += more.min(LEN - len),
+                Err(Errno::AGAIN) => wait(carrier, PollFlags::IN, deadline)?,
+                Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Hello::parse(&bytes)
     }
+}
+
+fn wait(carrier: &dyn Carrier, events: PollFlags, deadline: Deadline) -> io::Result<()> {
+    if carrier.wait(events, deadline)?.is_empty() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
 }
 
 fn stranger() -> io::Error {

@@ -1,13 +1,13 @@
 //! Who reads a connection.
 //!
 //! A message that another thread has to pass on costs a change of threads, which is more than all the rest of its way in this
-//! process. So whoever waits reads the socket himself. One of several does, the *leader*; the others follow: they sleep
+//! process. So whoever waits reads the stream himself. One of several does, the *leader*; the others follow: they sleep
 //! until the leader has put something into their slot, or has left. What cannot read (tasks, a `Select`, a channel that is only
 //! waiting to be told goodbye) *depends*: while there is no leader the watcher's thread reads for it.
 //!
 //! Invariants:
 //!
-//! - Whenever somebody follows or depends, there is a leader, or the socket is armed in the watcher, or somebody has been woken to
+//! - Whenever somebody follows or depends, there is a leader, or the stream is armed in the watcher, or somebody has been woken to
 //!   lead. Each who comes says that he is there, and then looks whether there is a leader; each leader that leaves says so, and
 //!   then looks who is there. All four are sequentially consistent.
 //! - While there is a leader nobody else reads. So what the leader waits for cannot come but by his own hands, and he may sleep

@@ -1,11 +1,10 @@
 //! Bytes of a connection, put together to frames. What is long is read to where it stays.
 #![forbid(unsafe_code)]
 
-use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
+use super::carrier::{Carrier, Patience};
 use super::frame::{Frame, Garbage, Halves, Head, PREFIX};
-use super::socket::{Patience, Socket};
 use crate::error::Reason;
 
 /// So much is read at once of what is not known to be long.
@@ -67,11 +66,11 @@ struct Long {
 
 impl Reader {
     /// Reads once. How many bytes there were; 0 is the end.
-    pub fn read(&mut self, socket: &Socket, patience: Patience) -> Result<usize, Errno> {
+    pub fn read(&mut self, carrier: &dyn Carrier, patience: Patience) -> Result<usize, Errno> {
         if let Some(long) = &mut self.long
             && long.missing > 0
         {
-            let read = socket.receive(spare_capacity(&mut long.data), patience)?;
+            let read = carrier.append(&mut long.data, patience)?;
             // An allocator may give more room than was asked for.
             let surplus = read.saturating_sub(long.missing);
             self.buffer.extend(long.data.drain(long.data.len() - surplus..));
@@ -83,7 +82,7 @@ impl Reader {
             self.start = 0;
         }
         self.buffer.reserve(CHUNK);
-        socket.receive(spare_capacity(&mut self.buffer), patience)
+        carrier.append(&mut self.buffer, patience)
     }
 
     /// The next frame, if it is there.

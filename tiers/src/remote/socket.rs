@@ -1,25 +1,23 @@
-//! The byte stream that a connection has at present.
+//! The usual byte stream: a connected stream socket.
 #![forbid(unsafe_code)]
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::buffer::Buffer;
+use rustix::buffer::spare_capacity;
+use rustix::event::PollFlags;
+use rustix::event::epoll::EventFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
 
-/// A connected stream socket, in blocking mode: each call says whether it waits.
+use super::carrier::{Carrier, Patience};
+use crate::readiness::wait_for;
+use crate::slot::Deadline;
+use crate::watch::Watcher;
+
+/// A socket in blocking mode: each call says whether it waits, so that who waits needs no other call for it.
 #[derive(Debug)]
 pub(super) struct Socket(OwnedFd);
-
-/// Whether a call waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// EAGAIN where there is nothing.
-    None,
-    /// Until there is something, or somebody calls [`Socket::hang_up`].
-    Endless,
-}
 
 impl Socket {
     /// # Errors
@@ -28,26 +26,49 @@ impl Socket {
         rustix::io::ioctl_fionbio(&socket, false)?;
         Ok(Socket(socket))
     }
+}
 
-    /// Reads what there is, as far as there is room for it.
-    pub fn receive<B: Buffer<u8>>(&self, buffer: B, patience: Patience) -> Result<usize, Errno> {
+impl Carrier for Socket {
+    fn append(&self, into: &mut Vec<u8>, patience: Patience) -> Result<usize, Errno> {
         let flags = match patience {
             Patience::None => RecvFlags::DONTWAIT,
             Patience::Endless => RecvFlags::empty(),
         };
-        recv(&self.0, buffer, flags).map(|(_, len)| len)
+        recv(&self.0, spare_capacity(into), flags).map(|(_, len)| len)
     }
 
-    /// Writes as much as there is room for.
-    pub fn send(&self, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        recv(&self.0, buffer, RecvFlags::DONTWAIT).map(|(_, len)| len)
+    }
+
+    fn send(&self, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         retry_on_intr(|| sendmsg(&self.0, pieces, &mut SendAncillaryBuffer::default(), flags))
     }
 
-    /// Nothing goes or comes any more; whoever waits is woken.
-    pub fn hang_up(&self) {
+    fn flush(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn holds_input(&self) -> bool {
+        false
+    }
+
+    fn hang_up(&self) {
         // Fails only where it is done.
         let _ = shutdown(&self.0, Shutdown::Both);
+    }
+
+    fn wait(&self, events: PollFlags, deadline: Deadline) -> Result<PollFlags, Errno> {
+        wait_for(&self.0, events, deadline)
+    }
+
+    fn watch(&self, watcher: &Watcher, number: u64, events: EventFlags) -> io::Result<()> {
+        watcher.watch_once(number, &self.0, events | EventFlags::RDHUP)
+    }
+
+    fn unwatch(&self, watcher: &Watcher) {
+        watcher.remove(&self.0);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What goes out: frames are numbered, kept until the far side has them, and written as far as the socket takes them.
+//! What goes out: frames are numbered, kept until the far side has them, and written as far as the stream takes them.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -9,8 +9,8 @@ use bytes::{Buf, Bytes};
 use fs9_proto::session::{Limits, Session, Transmit, Unresumable};
 use rustix::io::Errno;
 
+use super::carrier::Carrier;
 use super::frame::{self, Garbage};
-use super::socket::Socket;
 
 /// As much goes to the kernel at once.
 const PIECES: usize = 16;
@@ -23,16 +23,16 @@ const LIMITS: Limits = Limits { frames: 6 * super::CHANNELS, bytes: usize::MAX }
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flushed {
     All,
-    /// The socket takes no more now.
+    /// The stream takes no more now.
     Some,
-    /// The socket is broken, and hung up on: who reads it finds that out.
+    /// The stream is broken, and hung up on: who reads it finds that out.
     Broken,
 }
 
 pub(super) struct Writer {
     session: Session,
-    socket: Option<Arc<Socket>>,
-    /// What the socket is to take next, of frames that the session has given out.
+    carrier: Option<Arc<dyn Carrier>>,
+    /// What the stream is to take next, of frames that the session has given out.
     queue: VecDeque<Bytes>,
     /// The numbers of the frames that are nothing but data.
     bare: VecDeque<u64>,
@@ -44,10 +44,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn new(socket: Arc<Socket>) -> Writer {
+    pub fn new(carrier: Arc<dyn Carrier>) -> Writer {
         Writer {
             session: Session::new(LIMITS),
-            socket: Some(socket),
+            carrier: Some(carrier),
             queue: VecDeque::new(),
             bare: VecDeque::new(),
             next: 0,
@@ -70,12 +70,12 @@ impl Writer {
 
     /// Something that only this connection is to be told, if there is one: it goes first.
     pub fn tell(&mut self, frame: Bytes) {
-        if self.socket.is_some() {
+        if self.carrier.is_some() {
             self.queue.push_back(frame);
         }
     }
 
-    /// Whether something waits for the socket.
+    /// Whether something waits for the stream.
     pub fn is_behind(&self) -> bool {
         !self.queue.is_empty()
     }
@@ -98,9 +98,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what the socket takes.
+    /// Writes what the stream takes.
     pub fn flush(&mut self) -> Flushed {
-        let Some(socket) = &self.socket else { return Flushed::All };
+        let Some(carrier) = &self.carrier else { return Flushed::All };
         loop {
             while self.queue.len() < PIECES
                 && let Some(next) = self.session.poll_transmit()
@@ -117,29 +117,40 @@ impl Writer {
                 }
             }
             if self.queue.is_empty() {
-                return Flushed::All;
+                break;
             }
             let mut pieces = [IoSlice::new(&[]); PIECES];
             let count = self.queue.len().min(PIECES);
             for (piece, bytes) in pieces.iter_mut().zip(&self.queue) {
                 *piece = IoSlice::new(bytes);
             }
-            match socket.send(&pieces[..count]) {
+            match carrier.send(&pieces[..count]) {
                 Ok(sent) => advance(&mut self.queue, sent),
-                Err(Errno::AGAIN) => return Flushed::Some,
-                Err(_) => {
-                    socket.hang_up();
-                    self.disconnect();
-                    return Flushed::Broken;
-                }
+                Err(error) => return self.stop(error),
             }
+        }
+        match carrier.flush() {
+            Ok(()) => Flushed::All,
+            Err(error) => self.stop(error),
         }
     }
 
-    /// The socket is gone.
+    /// It took no more for this reason.
+    fn stop(&mut self, error: Errno) -> Flushed {
+        if error == Errno::AGAIN {
+            return Flushed::Some;
+        }
+        if let Some(carrier) = &self.carrier {
+            carrier.hang_up();
+        }
+        self.disconnect();
+        Flushed::Broken
+    }
+
+    /// The stream is gone.
     pub fn disconnect(&mut self) {
         self.session.disconnect();
-        self.socket = None;
+        self.carrier = None;
         self.queue.clear();
     }
 
@@ -155,15 +166,15 @@ impl Writer {
         self.session.received_frames()
     }
 
-    /// A new socket, at which the far side has said that it has so many frames.
+    /// A new stream, at which the far side has said that it has so many frames.
     ///
     /// # Errors
     /// It cannot have so many.
-    pub fn resume(&mut self, socket: Arc<Socket>, far_has: u64) -> Result<(), Unresumable> {
+    pub fn resume(&mut self, carrier: Arc<dyn Carrier>, far_has: u64) -> Result<(), Unresumable> {
         self.session.resume(far_has)?;
         self.forget(far_has);
         self.next = far_has;
-        self.socket = Some(socket);
+        self.carrier = Some(carrier);
         Ok(())
     }
 }

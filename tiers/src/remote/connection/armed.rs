@@ -6,13 +6,13 @@ use std::sync::Arc;
 use rustix::event::epoll::EventFlags;
 
 use super::Connection;
-use crate::remote::socket::Socket;
+use crate::remote::carrier::Carrier;
 use crate::watch::Watched;
 
 /// What the watcher looks for.
 #[derive(Default)]
 pub(super) struct Armed {
-    pub socket: Option<Arc<Socket>>,
+    pub carrier: Option<Arc<dyn Carrier>>,
     pub events: EventFlags,
 }
 
@@ -32,24 +32,27 @@ impl Connection {
     /// Has the watcher look for these too. False where it cannot.
     pub(super) fn arm(&self, events: EventFlags) -> bool {
         let mut armed = self.armed();
+        let Some(carrier) = &armed.carrier else { return true };
+        if events.contains(EventFlags::IN) && carrier.holds_input() {
+            self.set_recall();
+        }
         let wanted = armed.events | events | EventFlags::RDHUP;
         if armed.events == wanted {
             return true;
         }
-        let Some(socket) = &armed.socket else { return true };
-        let done = self.watcher.watch_once(self.number, &**socket, wanted).is_ok();
+        let done = carrier.watch(self.watcher, self.number, wanted).is_ok();
         if done {
             armed.events = wanted;
         }
         done
     }
 
-    /// The leader sees itself when the socket takes more.
+    /// The leader sees itself when the stream takes more.
     pub(in crate::remote) fn disarm(&self) {
         let mut armed = self.armed();
-        if let Some(socket) = &armed.socket
+        if let Some(carrier) = &armed.carrier
             && armed.events.contains(EventFlags::OUT)
-            && self.watcher.watch_once(self.number, &**socket, EventFlags::RDHUP).is_ok()
+            && carrier.watch(self.watcher, self.number, EventFlags::RDHUP).is_ok()
         {
             armed.events = EventFlags::RDHUP;
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::Connection;
 use crate::error::Reason;
 use crate::remote::frame;
-use crate::watch::Alarm;
+use crate::watch::{Alarm, Watched};
 
 /// So long a `taken` waits at most for something to go with.
 const GUARD: Duration = Duration::from_millis(2);
@@ -23,7 +23,8 @@ const LOOKS: u32 = 3;
 pub(super) struct Clocks {
     pulse: Option<Alarm>,
     guard: Option<Alarm>,
-    /// Since when there is no socket.
+    recall: Option<Alarm>,
+    /// Since when there is no stream.
     pub down: Option<Instant>,
     /// What had been heard at the last look, and how many found nothing new.
     heard: u32,
@@ -36,6 +37,13 @@ impl Connection {
         let waker = Waker::from(Arc::new(Guard(self.me.clone())));
         let alarm = self.watcher.alarm(Instant::now() + GUARD, waker);
         self.clocks().guard = Some(alarm);
+    }
+
+    /// Has the watcher attend again, once it has attended to others: there is something to read that no descriptor tells of.
+    pub(super) fn set_recall(&self) {
+        let waker = Waker::from(Arc::new(Recall(self.me.clone())));
+        let alarm = self.watcher.alarm(Instant::now(), waker);
+        self.clocks().recall = Some(alarm);
     }
 
     /// Sets the time of the next look.
@@ -71,8 +79,8 @@ impl Connection {
         if silent >= LOOKS {
             self.clocks().silent = 0;
             // Who reads it, or the watcher, finds the end of it.
-            if let Some(socket) = self.socket() {
-                socket.hang_up();
+            if let Some(carrier) = self.carrier() {
+                carrier.hang_up();
             }
         } else if silent > 0 {
             let mut writer = self.writer();
@@ -97,6 +105,16 @@ impl Wake for Guard {
     fn wake(self: Arc<Self>) {
         if let Some(connection) = self.0.upgrade() {
             connection.guard();
+        }
+    }
+}
+
+struct Recall(Weak<Connection>);
+
+impl Wake for Recall {
+    fn wake(self: Arc<Self>) {
+        if let Some(connection) = self.0.upgrade() {
+            connection.attend();
         }
     }
 }

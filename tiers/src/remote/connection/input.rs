@@ -8,10 +8,10 @@ use rustix::io::Errno;
 
 use super::Connection;
 use crate::error::Reason;
+use crate::remote::carrier::{Carrier, Patience};
 use crate::remote::channel::{Bells, Channel};
 use crate::remote::frame::{self, Garbage, Halves};
 use crate::remote::reader::{Reader, Said, Step};
-use crate::remote::socket::{Patience, Socket};
 
 /// So often the watcher reads before it looks after others.
 const AT_ONCE: usize = 64;
@@ -19,7 +19,7 @@ const AT_ONCE: usize = 64;
 /// What is read, and what has been read of the next frame.
 #[derive(Default)]
 pub(super) struct Input {
-    pub socket: Option<Arc<Socket>>,
+    pub carrier: Option<Arc<dyn Carrier>>,
     pub reader: Reader,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Input {
 pub(in crate::remote) enum Read {
     Something,
     Nothing,
-    /// There is no socket.
+    /// There is no stream.
     Down,
 }
 
@@ -83,8 +83,8 @@ impl Connection {
     }
 
     fn read_on(&self, input: &mut Input, patience: Patience, bells: &Bells) -> Read {
-        let Input { socket: Some(socket), reader } = &mut *input else { return Read::Down };
-        match reader.read(socket, patience) {
+        let Input { carrier: Some(carrier), reader } = &mut *input else { return Read::Down };
+        match reader.read(&**carrier, patience) {
             Ok(0) => {}
             Ok(_) => {
                 self.heard.fetch_add(1, Ordering::Relaxed);
@@ -97,7 +97,7 @@ impl Connection {
             Err(Errno::INTR) => return Read::Something,
             Err(_) => {}
         }
-        self.lose_socket(input);
+        self.lose_carrier(input);
         Read::Down
     }
 

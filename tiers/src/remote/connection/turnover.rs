@@ -1,4 +1,4 @@
-//! How channels and sockets of a connection come and go, and how all of it ends.
+//! How channels and streams of a connection come and go, and how all of it ends.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use super::input::Input;
 use super::{Armed, Connection};
 use crate::error::Reason;
 use crate::futex;
+use crate::remote::carrier::Carrier;
 use crate::remote::channel::{Bells, Channel};
 use crate::remote::frame::{self, Halves};
-use crate::remote::socket::Socket;
 use crate::remote::{Origin, dial};
 use crate::slot::{Scope, Watched as Word};
 
@@ -52,8 +52,8 @@ impl Connection {
         }
         self.is_over.store(true, Ordering::SeqCst);
         self.writer().disconnect();
-        if let Some(socket) = self.socket() {
-            socket.hang_up();
+        if let Some(carrier) = self.carrier() {
+            carrier.hang_up();
         }
     }
 
@@ -82,22 +82,22 @@ impl Connection {
             }
             entry.channel.end_for(reason, bells);
         }
-        if let Some(socket) = self.socket() {
-            socket.hang_up();
+        if let Some(carrier) = self.carrier() {
+            carrier.hang_up();
         }
         *self.clocks() = Clocks::default();
         self.turn_over();
     }
 
-    /// The socket is of no use any more.
-    pub(super) fn lose_socket(&self, input: &mut Input) {
-        let Some(socket) = input.socket.take() else { return };
-        socket.hang_up();
+    /// The stream is of no use any more.
+    pub(super) fn lose_carrier(&self, input: &mut Input) {
+        let Some(carrier) = input.carrier.take() else { return };
+        carrier.hang_up();
         input.reader.reset();
         let mut armed = self.armed();
-        armed.socket = None;
+        armed.carrier = None;
         armed.events = EventFlags::empty();
-        self.watcher.remove(&*socket);
+        carrier.unwatch(self.watcher);
         drop(armed);
         self.writer().disconnect();
         self.is_behind.store(false, Ordering::SeqCst);
@@ -111,28 +111,28 @@ impl Connection {
         }
     }
 
-    /// Takes the socket away, where there is one, to put another in its place. How many frames of the far side have come.
+    /// Takes the stream away, where there is one, to put another in its place. How many frames of the far side have come.
     pub(in crate::remote) fn suspend(&self) -> u64 {
-        if let Some(socket) = self.socket() {
-            socket.hang_up();
+        if let Some(carrier) = self.carrier() {
+            carrier.hang_up();
         }
-        self.lose_socket(&mut self.input());
+        self.lose_carrier(&mut self.input());
         self.writer().received_frames()
     }
 
-    /// There is a socket again, at which the far side has said that it has so many frames.
-    pub(in crate::remote) fn resume(&self, socket: Socket, far_has: u64) {
-        let (mut input, socket) = (self.input(), Arc::new(socket));
-        if self.is_over() || input.socket.is_some() {
+    /// There is a stream again, at which the far side has said that it has so many frames.
+    pub(in crate::remote) fn resume(&self, carrier: Arc<dyn Carrier>, far_has: u64) {
+        let mut input = self.input();
+        if self.is_over() || input.carrier.is_some() {
             return;
         }
         let mut writer = self.writer();
-        if writer.resume(Arc::clone(&socket), far_has).is_err() {
+        if writer.resume(Arc::clone(&carrier), far_has).is_err() {
             drop((writer, input));
             return self.end(Reason::Protocol);
         }
-        input.socket = Some(Arc::clone(&socket));
-        *self.armed() = Armed { socket: Some(socket), events: EventFlags::empty() };
+        input.carrier = Some(Arc::clone(&carrier));
+        *self.armed() = Armed { carrier: Some(carrier), events: EventFlags::empty() };
         self.clocks().down = None;
         drop(input);
         self.flush(writer);
@@ -141,13 +141,13 @@ impl Connection {
         self.set_pulse();
     }
 
-    /// Wakes who waits for a socket.
+    /// Wakes who waits for a stream.
     pub(super) fn turn_over(&self) {
         self.turnover.fetch_add(1, Ordering::SeqCst);
         futex::wake(&self.turnover, Scope::Process);
     }
 
-    /// What a leader sleeps on while there is no socket.
+    /// What a leader sleeps on while there is no stream.
     pub(in crate::remote) fn turnover(&self) -> Word<'_> {
         Word { word: &self.turnover, seen: self.turnover.load(Ordering::SeqCst), scope: Scope::Process }
     }
