@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fs9_tiers::heap;
 
+/// From this size on a message has a lent buffer to itself, if possible the one it was received into.
+pub const LARGE: usize = 256 << 10;
+
 /// Spare buffers that are kept for the next large message; more are freed.
 const SPARES: usize = 4;
 
@@ -62,8 +65,14 @@ impl Store {
         Some(Claim { store: self.clone(), bytes })
     }
 
-    /// A message with a copy of `bytes`; None when the limit would be passed.
+    /// A message with a copy of `bytes`; None when the limit would be passed. A large one goes where others have been: the
+    /// kernel would take as long to find fresh pages for it as the copy takes.
     pub fn copy(self: &Arc<Self>, bytes: &[u8]) -> Option<Message> {
+        if (LARGE..=self.buffer).contains(&bytes.len()) {
+            let mut buffer = self.buffer();
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            return self.adopt(buffer, 0..bytes.len());
+        }
         let claim = self.claim(bytes.len())?;
         Some(Message::new(bytes.to_vec(), 0..bytes.len(), claim))
     }

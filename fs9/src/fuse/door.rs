@@ -16,7 +16,7 @@ use super::device::Device;
 use super::far::{Far, is_asked_elsewhere};
 use super::inode::Inodes;
 use super::node::{file_of, is_far, node_id};
-use crate::message::Store;
+use crate::message::{LARGE, Store};
 use crate::net::attach::Links;
 use crate::server::{Caller, Data, Flags, Opened, Server};
 use crate::ticket::{Effects, Ticket, Watcher};
@@ -31,9 +31,6 @@ pub const BLOCK: u32 = 65_536;
 
 /// As in asm-generic/fcntl.h.
 pub const O_EXCL: u32 = 0o200;
-
-/// From this size on a message keeps the buffer it was read into instead of being copied out of it.
-const LARGE: usize = 256 * 1024;
 
 /// As in asm-generic/fcntl.h.
 const O_APPEND: u32 = 0o2000;
