@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use fs9_tests::{Mount, fs9, wait_for};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tempfile::TempDir;
 
 /// Where server and clients run.
@@ -34,6 +35,15 @@ impl Place {
                 command.args(["-c", "0"]).arg(program);
                 command
             }
+        }
+    }
+
+    /// This thread goes there.
+    pub fn take(self) {
+        if self == Place::Pinned {
+            let mut first = CpuSet::new();
+            first.set(0);
+            sched_setaffinity(None, &first).unwrap();
         }
     }
 }

@@ -2,6 +2,7 @@
  *
  * forkcat ROUNDS: prints the median in microseconds.
  * forkcat ROUNDS PATH: the same from open(2) of PATH, which is a cat. */
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
