@@ -34,12 +34,15 @@ pub struct Attach {
     pub linger: Duration,
     /// A link from which nothing has come for so long is dead.
     pub keep_alive: Duration,
+    /// What is run for `ssh`, quoted as for sh. None: what the environment of the server says, or `ssh`.
+    pub ssh: Option<String>,
 }
 
 impl Attach {
     /// At `address`, with the times that are usual.
     pub fn to(address: Address) -> Attach {
-        Attach { address, insecure: false, linger: Duration::from_secs(30), keep_alive: Duration::from_secs(45) }
+        let (linger, keep_alive) = (Duration::from_secs(30), Duration::from_secs(45));
+        Attach { address, insecure: false, linger, keep_alive, ssh: None }
     }
 
     /// What the words after `attach` say, quoted as for sh: options, a name and an address.
@@ -53,6 +56,7 @@ impl Attach {
                 _ if word == "--insecure" => attach.insecure = true,
                 Some(("--linger", time)) => attach.linger = humantime::parse_duration(time).ok()?,
                 Some(("--keep-alive", time)) => attach.keep_alive = lasting(time)?,
+                Some(("--ssh", command)) => attach.ssh = Some(command.to_owned()),
                 _ if word.starts_with("--") => return None,
                 _ => break word,
             }
@@ -66,7 +70,9 @@ impl Attach {
         let keep_alive = format!("--keep-alive={}", humantime::format_duration(self.keep_alive));
         let address = self.address.to_string();
         let insecure = self.insecure.then_some("--insecure");
-        let words = ["attach"].into_iter().chain(insecure).chain([&*linger, &keep_alive, "--", name, &address]);
+        let ssh = self.ssh.as_ref().map(|command| format!("--ssh={command}"));
+        let options = insecure.into_iter().chain(ssh.as_deref()).chain([&*linger, &keep_alive]);
+        let words = ["attach"].into_iter().chain(options).chain(["--", name, &address]);
         shlex::try_join(words).ok()
     }
 }
@@ -160,7 +166,8 @@ mod tests {
     #[test]
     fn what_is_said_is_understood() {
         for (name, address) in [("alpha", "unix:/run/a"), ("--a b", "unix:/it's"), ("ä", "tcp://127.0.0.1:5640")] {
-            let attach = Attach { linger: Duration::from_millis(1500), insecure: name == "ä", ..to(address) };
+            let ssh = (name == "ä").then(|| "ssh -i 'a key'".to_owned());
+            let attach = Attach { linger: Duration::from_millis(1500), insecure: name == "ä", ssh, ..to(address) };
             let line = attach.line(name).expect("a line");
             let rest = line.strip_prefix("attach ").expect("the verb");
             assert_eq!(Attach::parse(rest), Some((attach, name.to_owned())), "{line}");

@@ -15,6 +15,7 @@ use super::shell::shown;
 use super::wait::Wait;
 use crate::attachment;
 use crate::net::address::Address;
+use crate::net::attach::SSH;
 
 /// Show the tree of another node under DIR/n/NAME
 ///
@@ -24,7 +25,12 @@ use crate::net::address::Address;
 /// until `fs9 detach`.
 ///
 ///   fs9 attach p/n/alpha unix:/run/alpha
-///   fs9 ls p/n/alpha
+///   fs9 attach p/n/beta ssh://me@beta.example/home/me/p
+///   fs9 ls p/n/beta
+///
+/// By ssh:// it runs `ssh HOST fs9 serve --stdio MOUNT`, or the command that FS9_SSH
+/// says with these arguments. Without MOUNT it is the only one there that listens
+/// on a Unix socket. Nobody can answer a question of ssh: it needs a key.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Attach {
@@ -39,7 +45,7 @@ pub struct Attach {
     insecure: bool,
     /// The name it gets: a path DIR/n/NAME, DIR being a mount
     path: PathBuf,
-    /// Where the node listens: unix:/path or tcp://127.0.0.1:5640
+    /// Where the node is: unix:/path, tcp://127.0.0.1:5640 or ssh://HOST/MOUNT
     #[arg(value_name = "ADDR")]
     address: Address,
 }
@@ -94,6 +100,8 @@ impl Attach {
             linger: self.linger.unwrap_or(usual.linger),
             keep_alive: self.keep_alive.unwrap_or(usual.keep_alive),
             insecure: self.insecure,
+            // The server runs it, whose environment is another one.
+            ssh: std::env::var(SSH).ok(),
             ..usual
         }
     }

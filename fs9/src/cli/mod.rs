@@ -28,6 +28,7 @@ mod process;
 mod recv;
 mod report;
 mod send;
+mod serve;
 mod shell;
 mod spawn;
 mod status;
@@ -62,6 +63,7 @@ enum Command {
     Spawn(spawn::Spawn),
     Attach(attach::Attach),
     Detach(attach::Detach),
+    Serve(serve::Serve),
     Rm(channel::Rm),
     Ls(ls::Ls),
     Status(status::Status),
@@ -86,6 +88,7 @@ impl Command {
             Command::Spawn(command) => command.run(),
             Command::Attach(command) => command.run(),
             Command::Detach(command) => command.run(),
+            Command::Serve(command) => command.run(),
             Command::Rm(command) => command.run(),
             Command::Ls(command) => command.run(),
             Command::Status(command) => command.run(),

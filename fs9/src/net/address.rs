@@ -1,10 +1,14 @@
-//! Where another machine is found, as people write it: `unix:/path`, `tcp://host:port`.
+//! Where another machine is found, as people write it: `unix:/path`, `tcp://host:port`, `ssh://host/mount`.
+
+mod ssh;
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+pub use ssh::Ssh;
 
 /// The port of 9P, which is meant where none is given.
 pub const PORT: u16 = 5640;
@@ -24,13 +28,15 @@ pub enum Address {
         /// 0 is any, to listen on.
         port: u16,
     },
+    /// A mount of a machine that one may log in to. Nobody can listen there.
+    Ssh(Ssh),
 }
 
 /// Why something is no address, or none that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// Of a kind that there is not.
-    #[error("{0:?} is no address: write unix:/path, or tcp://host:port")]
+    #[error("{0:?} is no address: write unix:/path, tcp://host:port, or ssh://host/mount")]
     Unknown(String),
     /// It would need a key to prove.
     #[error(
@@ -40,6 +46,12 @@ pub enum AddressError {
     /// A path that no socket can have.
     #[error("{0:?} cannot be the path of a socket: it begins with / and has 107 bytes at most")]
     Path(PathBuf),
+    /// No host to log in to.
+    #[error("{0:?} is no machine to log in to: write ssh://host, ssh://user@host:port, or ssh://host/mount")]
+    Login(String),
+    /// Nobody can listen there.
+    #[error("nobody can listen on {0}: it is a way to attach; listen on unix:/path, and log in to this machine")]
+    Deaf(Address),
     /// No host or port.
     #[error("{0:?} is no host and port: write tcp://host:port, tcp://[::1]:port, or leave the port out ({PORT})")]
     Host(String),
@@ -60,7 +72,7 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// The numbers of a host; empty for a Unix socket. This may wait for a name service.
+    /// The numbers of a host; empty for what is reached by another way. This may wait for a name service.
     ///
     /// # Errors
     /// [`AddressError::Nowhere`]; unless `insecure`, [`AddressError::Insecure`] where one is not of this machine.
@@ -107,7 +119,10 @@ impl FromStr for Address {
         }
         match text.split_once("://") {
             Some(("tcp", rest)) => Address::tcp(rest).ok_or_else(|| AddressError::Host(text.to_owned())),
-            Some(("tls" | "ssh", _)) => Err(AddressError::Foreign(text.to_owned())),
+            Some(("ssh", rest)) => {
+                Ssh::parse(rest).map(Address::Ssh).ok_or_else(|| AddressError::Login(text.to_owned()))
+            }
+            Some(("tls", _)) => Err(AddressError::Foreign(text.to_owned())),
             _ => Err(AddressError::Unknown(text.to_owned())),
         }
     }
@@ -125,6 +140,7 @@ impl fmt::Display for Address {
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
             Address::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
             Address::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Address::Ssh(ssh) => ssh.fmt(f),
         }
     }
 }
@@ -145,6 +161,7 @@ mod tests {
             ("tcp://localhost", "tcp://localhost:5640"),
             ("tcp://[::1]", "tcp://[::1]:5640"),
             ("tcp://[::1]:0/", "tcp://[::1]:0"),
+            ("ssh://me@host/p", "ssh://me@host/p"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(address), "{text}");
         }
@@ -153,10 +170,10 @@ mod tests {
     #[test]
     fn what_is_no_address_is_told_what_to_write() {
         for (text, said) in [
-            ("127.0.0.1:99", "write unix:/path, or tcp://host:port"),
+            ("127.0.0.1:99", "write unix:/path, tcp://host:port"),
             ("", "is no address"),
-            ("tls://host:5640", "cannot be used"),
-            ("ssh://me@host", "ssh -L"),
+            ("tls://host:5640", "ssh -L"),
+            ("ssh://-oProxyCommand=x", "no machine to log in to"),
             ("unix:p.sock", "begins with /"),
             ("unix:/", "path of a socket"),
             (&format!("unix:/{}", "x".repeat(107)), "107 bytes"),

@@ -3,6 +3,7 @@
 mod dial;
 mod driver;
 mod link;
+mod ssh;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,7 @@ use crate::server::Server;
 use crate::tree::NodeId;
 use driver::Driver;
 pub use link::{Link, State};
+pub use ssh::VARIABLE as SSH;
 
 /// A link needs little.
 const STACK: usize = 256 * 1024;

@@ -59,6 +59,9 @@ impl Listener {
             Some(Errno::ADDRINUSE) => ListenError::Busy(address.clone()),
             _ => ListenError::System { address: address.clone(), error },
         };
+        if matches!(address, Address::Ssh(_)) {
+            return Err(AddressError::Deaf(address.clone()).into());
+        }
         let Address::Unix(path) = address else {
             let numbers = address.resolve(insecure)?;
             return numbers.iter().map(|number| Listener::tcp(*number).map_err(system)).collect();

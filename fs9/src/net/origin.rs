@@ -30,6 +30,8 @@ pub fn of(socket: &OwnedFd, address: &Address, owner: &Who) -> io::Result<(Origi
     match address {
         Address::Unix(_) => of_unix(socket),
         Address::Tcp { .. } => of_tcp(socket, owner),
+        // Nobody can listen there.
+        Address::Ssh(_) => Err(Errno::ADDRNOTAVAIL.into()),
     }
 }
 

@@ -9,24 +9,31 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
 
 use super::said;
+use super::ssh::Program;
 use crate::attachment::Attach;
 use crate::net::address::Address;
 
 /// The first pause after a failure, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Begins a connection to each address of a node. They are there, or fail, once they are writable (connect(2)).
-pub fn begin(how: &Attach) -> Result<Vec<OwnedFd>, String> {
+/// Begins a connection to each address of a node. They are there, or fail, once they are writable (connect(2)). Some
+/// connections need a program for as long as they last.
+pub fn begin(how: &Attach) -> Result<(Vec<OwnedFd>, Option<Program>), String> {
     match &how.address {
         Address::Unix(path) => {
             let socket = open(AddressFamily::UNIX).map_err(said)?;
             let address = SocketAddrUnix::new(path.as_path()).map_err(said)?;
             begun(connect(&socket, &address)).map_err(said)?;
-            Ok(vec![socket])
+            Ok((vec![socket], None))
+        }
+        Address::Ssh(to) => {
+            let (program, socket) = Program::start(how.ssh.as_deref(), to)?;
+            Ok((vec![socket], Some(program)))
         }
         tcp => {
             let found = tcp.resolve(how.insecure).map_err(|error| error.to_string())?;
-            found.into_iter().map(|address| tcp_socket(address).map_err(said)).collect()
+            let sockets: Result<_, _> = found.into_iter().map(|address| tcp_socket(address).map_err(said)).collect();
+            Ok((sockets?, None))
         }
     }
 }

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::dial::{self, Backoff};
 use super::link::Link;
 use super::said;
+use super::ssh::Program;
 use crate::attachment::LinkState;
 use crate::fuse::far::{Asked, Far};
 use crate::fuse::patience::Patience;
@@ -40,6 +41,8 @@ pub struct Driver {
     far: Arc<Far>,
     server: Arc<Mutex<Server>>,
     phase: Phase,
+    /// What the connection needs as long as it lasts.
+    program: Option<Program>,
     frames: Frames,
     backoff: Backoff,
     /// What `status` says.
@@ -56,6 +59,7 @@ impl Driver {
             far,
             server,
             phase: Phase::Resting(Instant::now()),
+            program: None,
             frames: Frames::default(),
             backoff: Backoff::new(),
             state: LinkState::Dialling,
@@ -86,8 +90,10 @@ impl Driver {
     fn step(&mut self, now: Instant, patience: &mut Patience) -> Result<(), String> {
         match &mut self.phase {
             Phase::Resting(until) if *until <= now => {
-                let mut sockets = dial::begin(&self.link.how)?.into_iter();
+                let (sockets, program) = dial::begin(&self.link.how)?;
+                let mut sockets = sockets.into_iter();
                 let Some(socket) = sockets.next() else { return Err("it has no address".into()) };
+                self.program = program;
                 self.phase = Phase::Dialling { socket, others: sockets.collect(), until: now + DIAL };
                 Ok(())
             }
@@ -205,6 +211,8 @@ impl Driver {
 
     /// The connection is no more, or there was none to be had.
     fn fail(&mut self, reason: &str) {
+        let complaint = self.program.take().and_then(|program| program.complaint());
+        let reason = complaint.as_deref().unwrap_or(reason);
         let (_, events) = self.link.hear(|state| state.disconnect(Instant::now()));
         self.rest();
         if events.is_empty() {
@@ -214,6 +222,7 @@ impl Driver {
     }
 
     fn rest(&mut self) {
+        self.program = None;
         self.phase = Phase::Resting(Instant::now() + self.backoff.pause());
     }
 
