@@ -131,13 +131,12 @@ impl Served {
 
     fn spawn_keeper(&self) -> io::Result<JoinHandle<()>> {
         let (keeper, server, programs) = (self.keeper.clone(), self.server.clone(), self.programs.clone());
-        let far = self.door.far();
         thread::Builder::new().name("fs9-keeper".into()).spawn(move || {
             loop {
                 match keeper.next() {
                     Task::Tick => verb(&server, Server::tick),
                     Task::Start(service) => programs.start(service),
-                    Task::Reach(node) => keeper.links().start(node, far.clone(), server.clone()),
+                    Task::Reach(node) => keeper.links().start(node, server.clone()),
                     Task::End => return,
                 }
             }

@@ -112,6 +112,8 @@ pub mod ready {
     pub const ERR: u32 = 0x8;
     /// The other end is gone.
     pub const HUP: u32 = 0x10;
+    /// All of it: nothing waits, for the other end was lost.
+    pub const LOST: u32 = IN | OUT | ERR | HUP;
 }
 
 /// How many early interrupts are remembered: as many as loop threads can have overtaken, and then some.

@@ -86,6 +86,11 @@ impl Watcher {
     pub fn new(door: Arc<dyn Door>, id: u64) -> Watcher {
         Watcher { door, id }
     }
+
+    /// Whoever it is should look again: it is ready for `now`, as far as is known.
+    pub fn wake(self, now: u32) {
+        self.door.wake(self.id, now);
+    }
 }
 
 impl fmt::Debug for Watcher {
@@ -128,8 +133,8 @@ impl Effects {
         for (ticket, answer) in self.answers.drain(..) {
             ticket.answer(answer);
         }
-        for (Watcher { door, id }, now) in self.wakes.drain(..) {
-            door.wake(id, now);
+        for (watcher, now) in self.wakes.drain(..) {
+            watcher.wake(now);
         }
         std::mem::take(&mut self.stop)
     }

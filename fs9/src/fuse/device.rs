@@ -92,11 +92,6 @@ impl Due {
         Due { device, unique }
     }
 
-    /// The number of the request.
-    pub fn unique(&self) -> u64 {
-        self.unique
-    }
-
     /// Replies with a structure of the protocol.
     pub fn reply(self, body: &(impl IntoBytes + Immutable)) {
         self.reply_bytes(body.as_bytes());
@@ -110,11 +105,6 @@ impl Due {
     /// Replies with an error.
     pub fn error(mut self, errno: Errno) {
         self.device.error(std::mem::take(&mut self.unique), errno);
-    }
-
-    /// It has been answered by somebody else.
-    pub fn forget(mut self) {
-        self.unique = 0;
     }
 }
 

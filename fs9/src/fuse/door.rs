@@ -71,11 +71,6 @@ impl FuseDoor {
         FuseDoor { server, device, store, inodes: Mutex::default(), far, ender: AtomicU32::new(0) }
     }
 
-    /// The door to other nodes.
-    pub fn far(&self) -> Arc<Far> {
-        self.far.clone()
-    }
-
     /// From now on each request of thread `tid` ends the loop that gets it.
     pub fn end_by(&self, tid: u32) {
         self.ender.store(tid, Ordering::SeqCst);

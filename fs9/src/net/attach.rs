@@ -1,8 +1,16 @@
-//! The links to the nodes that are attached: a thread each, from `attach` to `detach`.
+//! The nodes that are attached: links to them, with a thread each from `attach` to `detach`, and what doors ask of them. A door
+//! says by an [`Asker`] how it is answered, and knows nothing of links that break; a link knows nothing of doors.
+//!
+//! A file there is a path. Each operation walks to it from the root of the node's tree, all in one round trip, so of what is not
+//! open nothing is held at the other node.
 
+mod asked;
 mod dial;
 mod driver;
+mod errand;
+mod file;
 mod link;
+mod path;
 mod ssh;
 
 use std::io;
@@ -13,11 +21,13 @@ use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
 use crate::attachment::{Account, Attach};
-use crate::fuse::far::Far;
 use crate::server::Server;
 use crate::tree::NodeId;
+pub use asked::{Asker, Outcome, Then};
 use driver::Driver;
-pub use link::{Link, State};
+pub use errand::{Bytes, Opening};
+pub use link::Link;
+pub use path::Path;
 pub use ssh::VARIABLE as SSH;
 
 /// A link needs little.
@@ -49,15 +59,21 @@ impl Links {
         self.links().get(&node).cloned()
     }
 
-    /// All of them.
-    pub fn all(&self) -> Vec<Arc<Link>> {
-        self.links().values().cloned().collect()
+    /// Whether there are any.
+    pub fn is_empty(&self) -> bool {
+        self.links().is_empty()
+    }
+
+    /// Request `id` of a door is interrupted. False if no node was asked for it.
+    pub fn interrupt(&self, id: u64) -> bool {
+        let links: Vec<_> = self.links().values().cloned().collect();
+        links.iter().any(|link| link.run(|state| state.interrupt(id)))
     }
 
     /// Has a thread reach the node, again and again until it is detached.
-    pub fn start(&self, node: NodeId, far: Arc<Far>, server: Arc<Mutex<Server>>) {
+    pub fn start(&self, node: NodeId, server: Arc<Mutex<Server>>) {
         let Some(link) = self.get(node) else { return };
-        let driver = Driver::new(link, far, server);
+        let driver = Driver::new(link, server);
         let spawned = thread::Builder::new().name("fs9-link".into()).stack_size(STACK).spawn(move || driver.run());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.retain(|thread| !thread.is_finished());

@@ -1,34 +1,19 @@
 //! What another node says of its files, as the kernel is told it.
 
-use std::sync::Arc;
-
 use fs9_proto::attr::{Attr, SetAttr, SetTime, Statfs, Time};
 use fs9_proto::entry::Entry;
 
-use super::Far;
 use crate::fuse::abi::{self, DirBuffer, EntryOut, StatfsOut};
 use crate::fuse::door::BLOCK;
 use crate::net::attach::Link;
-use crate::tree::NodeId;
 
-/// The number of an inode: that of the other node, mixed with the attachment's.
-pub fn ino(node: NodeId, path: u64) -> u64 {
-    path ^ (node - crate::attachment::FIRST + 1).rotate_right(24)
-}
-
-/// Attributes. Who we are there is shown as who mounted here, so that the modes mean here what they mean there.
-pub fn attr_of(attr: &Attr, link: &Arc<Link>, far: &Far) -> abi::Attr {
-    let (uid, gid) = match link.run(|state| state.owner) {
-        Some((uid, gid)) => {
-            let (own_uid, own_gid) = far.owner();
-            (if attr.uid == uid { own_uid } else { attr.uid }, if attr.gid == gid { own_gid } else { attr.gid })
-        }
-        None => (attr.uid, attr.gid),
-    };
+/// Attributes.
+pub fn attr_of(attr: &Attr, link: &Link) -> abi::Attr {
+    let (uid, gid) = link.owner(attr.uid, attr.gid);
     let since = |time: Time| (u64::try_from(time.secs).unwrap_or(0), time.nsecs);
     let [(atime, atimensec), (mtime, mtimensec), (ctime, ctimensec)] = [attr.atime, attr.mtime, attr.ctime].map(since);
     abi::Attr {
-        ino: ino(link.node, attr.qid.path),
+        ino: link.ino(attr.qid.path),
         mode: attr.mode,
         nlink: attr.nlink as u32,
         uid,
@@ -65,7 +50,7 @@ pub fn listing(plus: bool, size: u32) -> u32 {
 pub fn list(data: &[u8], link: &Link, plus: bool, size: u32) -> DirBuffer {
     let mut listing = DirBuffer::new(size);
     for entry in Entry::listed(data).map_while(Result::ok) {
-        let (ino, mode) = (ino(link.node, entry.qid.path), u32::from(entry.kind) << 12);
+        let (ino, mode) = (link.ino(entry.qid.path), u32::from(entry.kind) << 12);
         let fits = if plus {
             let attr = abi::Attr { ino, mode, ..abi::Attr::default() };
             listing.push_plus(&EntryOut { attr, ..EntryOut::default() }, entry.offset, entry.name.as_bytes())

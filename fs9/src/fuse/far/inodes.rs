@@ -11,11 +11,8 @@ use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
 use crate::fuse::node::far_id;
-use crate::net::attach::Link;
+use crate::net::attach::{Link, Path};
 use crate::tree::{NodeId, shrink};
-
-/// The names that lead to a file from the root of its node's tree.
-pub type Path = Arc<[Box<str>]>;
 
 /// What an id means.
 #[derive(Debug, Clone)]

@@ -31,19 +31,9 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// A descriptor that `holder` is about to have.
-    pub fn new(link: Arc<Link>, fid: Fid, view: View, flags: Flags, holder: Arc<Holder>) -> Opened {
-        Opened { link, fid, stream: false, view, flags, holder, closed: AtomicBool::new(false) }
-    }
-
-    /// What is sure to be a stream.
-    pub fn of_a_queue(self) -> Opened {
-        Opened { stream: true, ..self }
-    }
-
-    /// The process that opened it.
-    pub fn holder(&self) -> &Arc<Holder> {
-        &self.holder
+    /// A descriptor that `holder` has.
+    pub fn new(link: Arc<Link>, fid: Fid, stream: bool, view: View, flags: Flags, holder: Arc<Holder>) -> Opened {
+        Opened { link, fid, stream, view, flags, holder, closed: AtomicBool::new(false) }
     }
 
     /// Whether the kernel is to tell of every close.
@@ -51,7 +41,7 @@ impl Opened {
         self.stream && self.flags.read && !self.flags.write
     }
 
-    /// The same, once it is closed.
+    /// The process that opened it, once it is closed.
     pub fn into_holder(self) -> Arc<Holder> {
         self.holder
     }

@@ -10,12 +10,12 @@ use fs9_proto::frame::Frames;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::asked::Asked;
 use super::dial::{self, Backoff};
 use super::link::Link;
 use super::said;
 use super::ssh::Program;
 use crate::attachment::LinkState;
-use crate::fuse::far::{Asked, Far};
 use crate::fuse::patience::Patience;
 use crate::local::verb;
 use crate::server::Server;
@@ -38,7 +38,6 @@ enum Phase {
 #[derive(Debug)]
 pub struct Driver {
     link: Arc<Link>,
-    far: Arc<Far>,
     server: Arc<Mutex<Server>>,
     phase: Phase,
     /// What the connection needs as long as it lasts.
@@ -53,10 +52,9 @@ pub struct Driver {
 
 impl Driver {
     /// A thread to be.
-    pub fn new(link: Arc<Link>, far: Arc<Far>, server: Arc<Mutex<Server>>) -> Driver {
+    pub fn new(link: Arc<Link>, server: Arc<Mutex<Server>>) -> Driver {
         Driver {
             link,
-            far,
             server,
             phase: Phase::Resting(Instant::now()),
             program: None,
@@ -170,9 +168,8 @@ impl Driver {
                 Ok::<_, fs9_proto::violation::Violation>(answer)
             });
             match answer.map_err(|violation| violation.to_string())? {
-                Some(Answer::Replied { token, reply }) => token.replied(&reply, &self.link, &self.far),
-                Some(Answer::Late { .. }) => self.far.feed(&self.link),
-                None => {}
+                Some(Answer::Replied { token, reply }) => token.replied(&reply, &self.link),
+                Some(Answer::Late { .. }) | None => {}
             }
             if !events.is_empty() {
                 let limit = self.link.hear(|state| state.client.msize()).0;
@@ -234,7 +231,7 @@ impl Driver {
                 Event::Up { resumed, .. } => {
                     self.backoff.reset();
                     if !resumed && self.link.how.insecure {
-                        self.far.ask_who_we_are(&self.link);
+                        self.link.ask_who_we_are();
                     }
                     self.told = None;
                     self.report(LinkState::Up, if resumed { "resumed" } else { "linked" }, None);
@@ -251,10 +248,7 @@ impl Driver {
                         self.told(reason);
                     }
                 }
-                Event::Lost(loss) => {
-                    self.far.wake_all(&self.link);
-                    self.report(LinkState::Dialling, "lost", Some(loss.to_string()));
-                }
+                Event::Lost(loss) => self.report(LinkState::Dialling, "lost", Some(loss.to_string())),
                 Event::Refused(refusal) => {
                     self.told(&refusal.to_string());
                     self.link.hear(|state| state.disconnect(Instant::now()));

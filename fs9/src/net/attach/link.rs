@@ -18,8 +18,10 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
+use super::asked::{Asked, Asker, Name, Then, Told};
+use super::file::{File, leave};
 use crate::attachment::{Account, Attach};
-use crate::fuse::far::{Asked, File, leave};
+use crate::ticket::Watcher;
 use crate::tree::NodeId;
 
 /// Bytes that may be held for a node; more is ENOSPC.
@@ -47,12 +49,14 @@ pub struct Link {
 pub struct State {
     /// The machine that knows 9P.
     pub client: Client<Asked>,
-    /// What the kernel's requests became, for those that are interrupted.
-    pub calls: FxHashMap<u64, Call>,
+    /// What requests at the doors became, by their numbers there, for those that are interrupted.
+    calls: FxHashMap<u64, (Name, Call)>,
     /// What is open there.
     pub files: FxHashMap<Fid, File>,
-    /// What is to be said to reads that got what came late: their number, and what it is.
-    pub answers: Vec<(u64, Result<Vec<u8>, Errno>)>,
+    /// What is to be said without asking, once the lock is released.
+    pub answers: Vec<(Then, Told)>,
+    /// Whom to wake then.
+    pub wakes: Vec<Watcher>,
     /// The longest message that the node takes.
     pub limit: usize,
     /// Owner and group of its mount, where these are who we are there.
@@ -82,6 +86,7 @@ impl Link {
             calls: FxHashMap::default(),
             files: FxHashMap::default(),
             answers: Vec::new(),
+            wakes: Vec::new(),
             limit: usize::MAX,
             owner: None,
             socket: None,
@@ -97,8 +102,7 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with what is behind the lock, then writes what is to be said to the node, and answers what has
-    /// failed.
+    /// Does something with what is behind the lock, then writes what is to be said to the node, and answers what is known.
     pub fn run<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let (result, events, wanted) = self.act(act);
         if wanted {
@@ -133,6 +137,10 @@ impl Link {
             state.waking = state.client.poll_timeout();
         }
         let events = state.events();
+        let (answers, wakes) = (std::mem::take(&mut state.answers), std::mem::take(&mut state.wakes));
+        drop(state);
+        answers.into_iter().for_each(|(then, told)| told.to(then));
+        wakes.into_iter().for_each(|watcher| watcher.wake(0)); // whoever it is asks what there is
         (result, events, stuck || early)
     }
 
@@ -166,29 +174,56 @@ impl Link {
 }
 
 impl State {
-    /// Asks for what the kernel has asked as request `unique`. An interrupt may end it from now on.
-    ///
-    /// # Errors
-    /// ESHUTDOWN after the end, ENOSPC when too much is held for the node.
-    pub fn ask(&mut self, requests: &[Request<'_>], asked: Asked) -> Result<Call, Errno> {
+    /// Asks for what somebody at a door has asked. An interrupt may end it from now on. None when it cannot be asked, which
+    /// the asker is then told: ESHUTDOWN after the end, ENOSPC when too much is held for the node.
+    pub fn ask(&mut self, requests: &[Request<'_>], asked: Asked) -> Option<Call> {
         let bytes = requests.last().map_or(0, |request| match request {
             Request::Send { data, .. } | Request::Write { data, .. } => data.len(),
             _ => 0,
         });
-        if self.ended {
-            return asked.refuse(Errno::SHUTDOWN);
-        }
-        if self.client.kept_bytes() + bytes > HELD {
-            return asked.refuse(Errno::NOSPC);
-        }
-        let unique = asked.unique();
-        match self.client.ask(Instant::now(), requests, asked) {
-            Ok(call) => {
-                self.calls.extend(unique.map(|unique| (unique, call)));
-                Ok(call)
+        let refused = match () {
+            () if self.ended => Err((asked, Errno::SHUTDOWN)),
+            () if self.client.kept_bytes() + bytes > HELD => Err((asked, Errno::NOSPC)),
+            () => {
+                let name = asked.name();
+                match self.client.ask(Instant::now(), requests, asked) {
+                    Ok(call) => Ok((call, name)),
+                    Err(asked) => Err((asked, Errno::NOSPC)),
+                }
             }
-            Err(asked) => asked.refuse(Errno::NOSPC),
+        };
+        match refused {
+            Ok((call, name)) => {
+                self.calls.extend(name.map(|name| (name.id, (name, call))));
+                Some(call)
+            }
+            Err((asked, errno)) => {
+                asked.refuse(self, errno);
+                None
+            }
         }
+    }
+
+    /// A request at a door is answered: what it became, if it can be interrupted still.
+    pub(super) fn end_call(&mut self, name: Name) -> Option<Call> {
+        let (known, call) = *self.calls.get(&name.id)?;
+        if known != name {
+            return None; // the number is another's by now
+        }
+        self.calls.remove(&name.id);
+        Some(call)
+    }
+
+    /// Request `id` of a door is interrupted. False if there is none.
+    pub(super) fn interrupt(&mut self, id: u64) -> bool {
+        let call = self.calls.get(&id).map(|(_, call)| *call);
+        call.into_iter().for_each(|call| self.client.cancel(Instant::now(), call));
+        call.is_some()
+    }
+
+    /// Says what is known without asking.
+    pub(super) fn tell(&mut self, asker: Asker, told: Told) {
+        self.answers.push((asker.then, told));
     }
 
     /// Fids for a walk to make something of.
@@ -277,7 +312,10 @@ impl State {
             match &mut event {
                 Event::Failed { token, failure } => token.settle_failed(self, *failure),
                 Event::Up { limit, .. } => self.limit = *limit as usize,
-                Event::Lost(loss) => self.files.values_mut().for_each(|file| file.lose(*loss)),
+                Event::Lost(loss) => {
+                    // Who polls looks again.
+                    self.wakes.extend(self.files.values_mut().filter_map(|file| file.give_up(*loss)));
+                }
                 Event::Down | Event::Refused(_) => {}
             }
             events.push(event);
