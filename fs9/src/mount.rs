@@ -93,11 +93,13 @@ pub struct Serving {
     pub insecure: bool,
     /// How long what a client has open is kept for it when its connection breaks.
     pub linger: Duration,
+    /// Clients see the nodes that are attached here, and use their trees.
+    pub export_nodes: bool,
 }
 
 impl Default for Serving {
     fn default() -> Self {
-        Serving { listen: Vec::new(), insecure: false, linger: LINGER }
+        Serving { listen: Vec::new(), insecure: false, linger: LINGER, export_nodes: false }
     }
 }
 
@@ -212,8 +214,15 @@ impl Builder {
         let (crew, grace, stopper) = (stage.crew.clone(), self.grace, bell.clone());
         let programs = Arc::new(Programs::new(server.clone())?);
         let owner = Who { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: [].into() };
-        let (limit, linger) = (self.options.limits.message, self.options.serving.linger);
-        let house = House { server: server.clone(), stopper: bell.clone(), owner, limit, linger };
+        let house = House {
+            server: server.clone(),
+            stopper: bell.clone(),
+            owner,
+            limit: self.options.limits.message,
+            linger: self.options.serving.linger,
+            links: keeper.links(),
+            export_nodes: self.options.serving.export_nodes,
+        };
         let net = Net::new(listeners, house)?;
         let served = Served { mounted, server, door, device, store, keeper, programs, crew, grace, bell, mounts, net };
         let end = served.start(self.options.threads)?;

@@ -61,6 +61,9 @@ pub struct Up {
     /// Listen also where others can hear and change what is said; such clients come as the mount's owner
     #[arg(long)]
     insecure: bool,
+    /// Show clients from elsewhere the nodes that are attached here, too (n/NAME/...)
+    #[arg(long)]
+    export_nodes: bool,
     /// How long what a client has open is kept when its connection breaks [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     linger: Option<Duration>,
@@ -152,6 +155,7 @@ impl Up {
             options.allow_other |= self.allow_other;
             let serving = &mut options.serving;
             serving.insecure |= self.insecure;
+            serving.export_nodes |= self.export_nodes;
             serving.linger = self.linger.unwrap_or(serving.linger);
             if !self.listen.is_empty() {
                 serving.listen.clone_from(&self.listen);

@@ -14,13 +14,13 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use fs9_proto::server::Server as Talk;
-use fs9_proto::{Reply, Tag};
+use fs9_proto::{Fid, Reply, Tag};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, sendmsg, shutdown};
 
-use super::spot::Spot;
+use super::spot::{Place, There};
 use crate::channel::Handle;
 use crate::server::access::Who;
 use crate::server::{Server, Session};
@@ -52,7 +52,7 @@ pub struct Client {
 #[derive(Debug)]
 pub struct State {
     /// The conversation.
-    pub talk: Talk<Spot>,
+    pub talk: Talk<Place>,
     link: Option<Link>,
     /// Frames of it are being read: answers are kept back.
     corked: bool,
@@ -139,7 +139,7 @@ impl Link {
     }
 
     /// Sends what `talk` has to say, until there is nothing or the socket takes no more.
-    fn send(&mut self, talk: &mut Talk<Spot>) {
+    fn send(&mut self, talk: &mut Talk<Place>) {
         loop {
             while self.queue.len() < BATCH
                 && let Some(frame) = talk.poll_transmit()
@@ -212,7 +212,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Client {
     /// A client that the server knows by `session`.
-    pub fn new(talk: Talk<Spot>, session: u32, origin: Arc<Session>, who: Arc<Who>, link: Link) -> Arc<Client> {
+    pub fn new(talk: Talk<Place>, session: u32, origin: Arc<Session>, who: Arc<Who>, link: Link) -> Arc<Client> {
         let state = State { talk, link: Some(link), corked: false, watches: Vec::new(), given_up: false };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Arc::new(Client { number, session, origin, who, state: Mutex::new(state) })
@@ -244,6 +244,13 @@ impl Client {
     pub fn reply(&self, tag: Tag, reply: &Reply<'_>) {
         let mut state = self.state();
         state.talk.reply(tag, reply);
+        state.flush();
+    }
+
+    /// Answers a read.
+    pub fn deliver(&self, tag: Tag, data: &[u8]) {
+        let mut state = self.state();
+        state.talk.deliver(tag, data);
         state.flush();
     }
 
@@ -282,6 +289,18 @@ fn failure(errno: Errno) -> Reply<'static> {
 }
 
 impl State {
+    /// `fid` is `place` from now on, if it is still `there`; None forgets it. Returns whether it was.
+    pub fn exchange(&mut self, fid: Fid, there: &Arc<There>, place: Option<Place>) -> bool {
+        let is_it = matches!(self.talk.fid(fid), Ok(Place::There(now)) if Arc::ptr_eq(now, there));
+        if is_it {
+            match place {
+                Some(place) => self.talk.bind(fid, place),
+                None => drop(self.talk.unbind(fid)),
+            }
+        }
+        is_it
+    }
+
     /// Those who wait for readiness of `handle`, and do no longer.
     fn take_watches(&mut self, handle: Handle) -> Vec<Tag> {
         self.watches.extract_if(.., |watch| watch.handle == handle).map(|watch| watch.tag).collect()

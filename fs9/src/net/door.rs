@@ -5,9 +5,9 @@
 mod attributes;
 mod listing;
 mod names;
+mod relay;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use fs9_proto::message::{CONTINUED, NONBLOCK, SYNC, mode};
 use fs9_proto::{Fid, Qid, Reply, Request, Tag};
@@ -15,7 +15,8 @@ use fs9_tiers::error::Reason;
 use rustix::io::Errno;
 
 use super::client::{As, Client};
-use super::spot::{Open, Spot, qid};
+use super::porter::House;
+use super::spot::{self, Open, Place, Spot, qid};
 use crate::server::access::Who;
 use crate::server::{Caller, Data, Flags, Server};
 use crate::ticket::{Effects, Watcher};
@@ -28,13 +29,10 @@ type Replied = Result<(), Errno>;
 const O_DIRECTORY: u32 = 0o200_000;
 const O_EXCL: u32 = 0o200;
 
-/// Numbers for qids.
-static FRESH: AtomicU64 = AtomicU64::new(0);
-
 /// The door for one request.
 pub struct Door<'a> {
-    /// The server.
-    pub server: &'a Mutex<Server>,
+    /// What is served.
+    pub house: &'a House,
     /// Who asks.
     pub client: &'a Arc<Client>,
     /// Under which tag.
@@ -44,21 +42,33 @@ pub struct Door<'a> {
 impl Door<'_> {
     /// Serves a request.
     pub fn serve(&self, request: &Request<'_>, fx: &mut Effects) {
-        if let Err(errno) = self.dispatch(request, fx) {
+        let served = match request.fid().map(|fid| self.place(fid)) {
+            Some(Ok(Place::There(there))) => self.relay(&there, request, fx),
+            _ => self.dispatch(request, fx),
+        };
+        if let Err(errno) = served {
             self.client.fail(self.tag, errno);
         }
     }
 
     fn server(&self) -> MutexGuard<'_, Server> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+        self.house.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reply(&self, reply: &Reply<'_>) {
         self.client.reply(self.tag, reply);
     }
 
-    fn spot(&self, fid: Fid) -> Result<Spot, Errno> {
+    fn place(&self, fid: Fid) -> Result<Place, Errno> {
         self.client.state().talk.fid(fid).cloned().map_err(errno_of)
+    }
+
+    /// A file of this node. Nothing is done with one of this and one of another.
+    fn spot(&self, fid: Fid) -> Result<Spot, Errno> {
+        match self.place(fid)? {
+            Place::Here(spot) => Ok(spot),
+            Place::There(_) => Err(Errno::XDEV),
+        }
     }
 
     /// A fid that is open.
@@ -68,8 +78,8 @@ impl Door<'_> {
         Ok((spot, open))
     }
 
-    fn bind(&self, fid: Fid, spot: Spot) {
-        self.client.state().talk.bind(fid, spot);
+    fn bind(&self, fid: Fid, place: Place) {
+        self.client.state().talk.bind(fid, place);
     }
 
     fn caller(&self, who: &Who, pid: u32) -> Caller {
@@ -223,7 +233,7 @@ impl Door<'_> {
         let (handle, stream) = (opened.handle, opened.stream);
         spot.open = Some(Open { handle, flags: wanted, stream, removes, next: (0, 0) });
         let qid = spot.qid;
-        self.bind(fid, spot);
+        self.bind(fid, Place::Here(spot));
         Ok((qid, stream))
     }
 
@@ -257,7 +267,7 @@ impl Door<'_> {
         drop(server);
         let (handle, stream) = (opened.handle, opened.stream);
         let open = Some(Open { handle, flags: wanted, stream, removes, next: (0, 0) });
-        self.bind(fid, Spot { file, view, qid, who: dir.who, open });
+        self.bind(fid, Place::Here(Spot { file, view, qid, who: dir.who, open }));
         Ok(qid)
     }
 
@@ -302,13 +312,17 @@ impl Door<'_> {
 
     /// A fid is forgotten and what it has open closed.
     fn close(&self, fid: Fid, reason: Reason, fx: &mut Effects) -> Replied {
-        let spot = self.client.state().talk.unbind(fid).map_err(errno_of)?;
-        self.release(&spot, reason, fx);
+        let place = self.client.state().talk.unbind(fid).map_err(errno_of)?;
+        self.release(&place, reason, fx);
         Ok(())
     }
 
     /// What a fid had open is closed.
-    pub fn release(&self, spot: &Spot, reason: Reason, fx: &mut Effects) {
+    pub fn release(&self, place: &Place, reason: Reason, fx: &mut Effects) {
+        let spot = match place {
+            Place::Here(spot) => spot,
+            Place::There(there) => return self.release_there(there, reason),
+        };
         let Some(open) = spot.open else { return };
         self.server().leave(open.handle, Some(reason), fx);
         self.client.end_watches(open.handle);
@@ -321,7 +335,7 @@ impl Door<'_> {
 
 /// The qid of a file that a client has not walked to yet.
 fn fresh(file: File, server: &Server) -> Result<Qid, Errno> {
-    Ok(qid(file, &server.stat(file)?, FRESH.fetch_add(1, Ordering::Relaxed)))
+    Ok(qid(file, &server.stat(file)?, spot::fresh()))
 }
 
 /// The qid of a file by which it is told from all others, whoever has it open.

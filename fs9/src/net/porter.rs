@@ -25,7 +25,8 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 use slab::Slab;
 
-use super::client::{Bell, Client};
+use super::attach::Links;
+use super::client::{As, Bell, Client};
 use super::door::Door;
 use super::listen::Listener;
 use crate::fuse::patience::Patience;
@@ -75,11 +76,15 @@ pub struct House {
     pub limit: usize,
     /// How long a session is kept without a connection.
     pub linger: Duration,
+    /// The nodes that it has attached.
+    pub links: Arc<Links>,
+    /// Whether these are shown to those who come.
+    pub export_nodes: bool,
 }
 
 impl House {
     /// Whether this is who mounted, or root.
-    fn is_owner(&self, who: &Who) -> bool {
+    pub fn is_owner(&self, who: &Who) -> bool {
         who.uid == 0 || who.uid == self.owner.uid
     }
 }
@@ -323,14 +328,14 @@ impl Porter {
                         Step::Done => {}
                         Step::Ask { tag, request } => {
                             tracing::trace!(%request, "request");
-                            let door = Door { server: &self.house.server, client, tag };
+                            let door = Door { house: &self.house, client, tag };
                             door.serve(&request, &mut self.fx);
                             if let Request::Attach { fid, .. } = request {
                                 let state = client.state();
                                 attached = state.talk.fid(fid).is_ok().then(|| state.talk.msize());
                             }
                         }
-                        Step::Cancel(tag) => give_up(&self.house.server, client, tag, &mut self.fx),
+                        Step::Cancel(tag) => give_up(&self.house, client, tag, &mut self.fx),
                         Step::Again => {
                             let (who, frame) = (client.who.clone(), frame.to_vec());
                             self.begin_again(key, who, &frame)?;
@@ -411,11 +416,14 @@ impl Porter {
 }
 
 /// Whoever has the request answers EINTR.
-fn give_up(server: &Mutex<Server>, client: &Arc<Client>, tag: Tag, fx: &mut Effects) {
+fn give_up(house: &House, client: &Arc<Client>, tag: Tag, fx: &mut Effects) {
     if client.unwatch(tag) {
         return client.fail(tag, Errno::INTR);
     }
-    let mut server = server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if house.links.interrupt(client.id(tag, As::Standard)) {
+        return;
+    }
+    let mut server = house.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     client.cancel(&mut server, tag, Errno::INTR, fx);
 }
 

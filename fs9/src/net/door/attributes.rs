@@ -8,6 +8,7 @@ use fs9_proto::{Fid, Qid, Reply};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::super::spot::{Place, Spot};
 use super::{Door, Replied};
 use crate::server::access::{Change, WRITE};
 use crate::tree::{Attr, File, ROOT, Stat};
@@ -16,8 +17,16 @@ use crate::tree::{Attr, File, ROOT, Stat};
 const BLOCK: u32 = 65_536;
 
 impl Door<'_> {
+    /// A file of which this node knows the attributes: its own, and the roots of others.
+    fn known_spot(&self, fid: Fid) -> Result<Spot, Errno> {
+        match self.place(fid)? {
+            Place::There(there) if there.is_known_here() => self.spot_of_root(&there),
+            _ => self.spot(fid),
+        }
+    }
+
     pub(super) fn getattr(&self, fid: Fid) -> Replied {
-        let spot = self.spot(fid)?;
+        let spot = self.known_spot(fid)?;
         let Stat { directory, nlink, attr, .. } = self.server().stat(spot.file)?;
         let kind = if directory { FileType::Directory } else { FileType::RegularFile };
         let attr = attr::Attr {
@@ -38,7 +47,7 @@ impl Door<'_> {
     }
 
     pub(super) fn setattr(&self, fid: Fid, to: &SetAttr) -> Replied {
-        let spot = self.spot(fid)?;
+        let spot = self.known_spot(fid)?;
         let mut server = self.server();
         // Truncation changes nothing: a peer has no length. Shells ask for it with every `>`, and for the time with it.
         if to.size.is_some() {
@@ -72,7 +81,7 @@ impl Door<'_> {
     }
 
     pub(super) fn stat(&self, fid: Fid) -> Replied {
-        let spot = self.spot(fid)?;
+        let spot = self.known_spot(fid)?;
         let server = self.server();
         let (stat, (_, name)) = (server.stat(spot.file)?, server.place(spot.file)?);
         drop(server);
@@ -82,22 +91,13 @@ impl Door<'_> {
     }
 
     pub(super) fn wstat(&self, fid: Fid, to: &stat::Stat<'_>) -> Replied {
-        let keep = stat::Stat::KEEP;
-        let spot = self.spot(fid)?;
+        let spot = self.known_spot(fid)?;
         let mut server = self.server();
         let (is, (dir, name)) = (server.stat(spot.file)?, server.place(spot.file)?);
-        let fixed = (to.uid, to.muid) == ("", "") && (to.kind, to.dev, to.qid) == (keep.kind, keep.dev, keep.qid);
-        // A length cannot be but 0. That somebody changes the time of reading is not foreseen (stat(5)).
-        let kept = [keep.length, 0].contains(&to.length) && to.atime == keep.atime;
-        if !fixed || !kept || (to.mode != keep.mode && (to.mode & DMDIR != 0) != is.directory) {
+        let Changed { mode, gid, mtime } = Changed::of(to)?;
+        if mode.is_some() && (to.mode & DMDIR != 0) != is.directory {
             return Err(Errno::PERM);
         }
-        let gid = match to.gid {
-            "" => None,
-            group => Some(group.parse().map_err(|_| Errno::INVAL)?),
-        };
-        let mode = (to.mode != keep.mode).then_some(to.mode & 0o777);
-        let mtime = (to.mtime != keep.mtime).then_some(to.mtime);
         let change = Change { mode, gid, times: mtime.is_some(), ..Change::default() };
         let mode = server.check_change(spot.file, &spot.who, change)?;
         if !to.name.is_empty() && to.name != name {
@@ -129,6 +129,35 @@ impl Door<'_> {
             ..attr::Statfs::default()
         };
         self.reply(&Reply::Statfs { statfs });
+    }
+}
+
+/// What a Twstat changes beside the name.
+pub(super) struct Changed {
+    pub mode: Option<u32>,
+    pub gid: Option<u32>,
+    pub mtime: Option<u32>,
+}
+
+impl Changed {
+    /// As the record says it.
+    ///
+    /// # Errors
+    /// EPERM for what cannot be changed, EINVAL for a group that is no number.
+    pub(super) fn of(to: &stat::Stat<'_>) -> Result<Changed, Errno> {
+        let keep = stat::Stat::KEEP;
+        let fixed = (to.uid, to.muid) == ("", "") && (to.kind, to.dev, to.qid) == (keep.kind, keep.dev, keep.qid);
+        // A length cannot be but 0. That somebody changes the time of reading is not foreseen (stat(5)).
+        let kept = [keep.length, 0].contains(&to.length) && to.atime == keep.atime;
+        if !fixed || !kept {
+            return Err(Errno::PERM);
+        }
+        let gid = match to.gid {
+            "" => None,
+            group => Some(group.parse().map_err(|_| Errno::INVAL)?),
+        };
+        let mode = (to.mode != keep.mode).then_some(to.mode & 0o777);
+        Ok(Changed { mode, gid, mtime: (to.mtime != keep.mtime).then_some(to.mtime) })
     }
 }
 

@@ -5,7 +5,7 @@ use fs9_proto::stat::Stat;
 use fs9_proto::{Dialect, Fid, Qid, Reply};
 use rustix::io::Errno;
 
-use super::super::spot::{Open, Spot, qid};
+use super::super::spot::{Open, Place, Spot, qid};
 use super::attributes::record;
 use super::{Door, Replied};
 use crate::tree::{File, NODES};
@@ -18,7 +18,7 @@ impl Door<'_> {
         let mut data = Vec::new();
         let mut server = self.server();
         for (place, entry) in server.list(open.handle, offset == 0)?.iter().enumerate().skip(from) {
-            if entry.file == File::of(NODES) {
+            if entry.file == File::of(NODES) && !self.house.export_nodes {
                 continue;
             }
             let (kind, of) = if entry.directory { (Entry::DIR, Qid::DIR) } else { (Entry::FILE, Qid::FILE) };
@@ -48,8 +48,9 @@ impl Door<'_> {
         let entries = server.list(open.handle, offset == 0)?.iter().skip(from);
         let entries: Vec<_> = entries.take(room / Stat::KEEP.size() + 2).cloned().collect();
         for entry in entries {
-            // 9P2000 has no dots. What has been removed since is not listed, nor are other nodes.
-            let is_seen = !matches!(&*entry.name, "." | "..") && entry.file != File::of(NODES);
+            // 9P2000 has no dots. What has been removed since is not listed, nor are other nodes unless that was asked for.
+            let is_hidden = entry.file == File::of(NODES) && !self.house.export_nodes;
+            let is_seen = !matches!(&*entry.name, "." | "..") && !is_hidden;
             let stat = server.stat(entry.file).ok().filter(|_| is_seen);
             let fits = stat.is_none_or(|stat| {
                 let qid = qid(entry.file, &stat, entry.file.ino());
@@ -62,7 +63,7 @@ impl Door<'_> {
         }
         drop(server);
         let next = Some(Open { next: (offset + data.len() as u64, from), ..open });
-        self.bind(fid, Spot { open: next, ..spot.clone() });
+        self.bind(fid, Place::Here(Spot { open: next, ..spot.clone() }));
         self.reply(&Reply::Read { data: &data });
         Ok(())
     }

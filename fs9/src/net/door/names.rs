@@ -10,8 +10,9 @@ use nix::unistd::{Gid, Uid, User, getgrouplist};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::super::spot::Spot;
+use super::super::spot::{Place, Spot, There};
 use super::{Door, Replied, errno_of, fresh, known};
+use crate::attachment;
 use crate::server::access::{SEARCH, Who};
 use crate::server::{Flags, Server};
 use crate::ticket::Effects;
@@ -30,12 +31,17 @@ impl Door<'_> {
         let who = self.who(uname, uid)?;
         let server = self.server();
         let (mut file, mut view) = (File::of(ROOT), View::Plain);
-        for name in aname.split('/').filter(|name| !name.is_empty()) {
-            (file, view) = step(&server, file, view, name, &who)?;
+        let mut names = aname.split('/').filter(|name| !name.is_empty());
+        while let Some(name) = names.next() {
+            (file, view) = self.step(&server, file, view, name, &who)?;
+            if attachment::is_one(file.node) {
+                drop(server);
+                return self.attach_there(fid, &self.root_of(file, who)?, names);
+            }
         }
         let qid = fresh(file, &server)?;
         drop(server);
-        self.bind(fid, Spot { file, view, qid, who, open: None });
+        self.bind(fid, Place::Here(Spot { file, view, qid, who, open: None }));
         self.reply(&Reply::Attach { qid });
         Ok(())
     }
@@ -64,45 +70,94 @@ impl Door<'_> {
     }
 
     pub(super) fn walk(&self, fid: Fid, newfid: Fid, names: &Names<'_>) -> Replied {
-        let mut spot = self.spot(fid)?;
+        let from = self.place(fid)?;
+        let is_open = match &from {
+            Place::Here(spot) => spot.open.is_some(),
+            Place::There(there) => there.open.is_some(),
+        };
         if newfid != fid {
             self.client.state().talk.admit(newfid).map_err(errno_of)?;
-        } else if spot.open.is_some() {
+        } else if is_open {
             return Err(Errno::BADF);
         }
-        spot.open = None;
-        // Our own client sees to its inodes itself, and shows the number to stat(2).
-        let number = if self.client.state().talk.dialect() == Dialect::Own { known } else { fresh };
-        let server = self.server();
         let mut qids = Qids::none();
-        for (place, name) in names.iter().enumerate() {
-            let next = step(&server, spot.file, spot.view, name, &spot.who);
-            let next = next.and_then(|(file, view)| Ok((file, view, number(file, &server)?)));
-            match next {
-                Ok((file, view, qid)) => (spot.file, spot.view, spot.qid) = (file, view, qid),
-                Err(errno) if place == 0 => return Err(errno),
+        let mut place = match from {
+            Place::Here(spot) => Place::Here(Spot { open: None, ..spot }),
+            Place::There(there) => Place::There(Arc::new(there.at(there.path.clone()))),
+        };
+        for (count, name) in names.iter().enumerate() {
+            let spot = match &place {
+                Place::Here(spot) => spot.clone(),
+                // Above the root of another node is this one's tree.
+                Place::There(there) if there.path.is_root() && *name == ".." => self.spot_of_root(there)?,
+                Place::There(there) => return self.walk_there((fid, newfid), there, names, (qids, count)),
+            };
+            match self.step_to(&spot, name) {
+                Ok((next, qid)) => {
+                    place = next;
+                    qids.push(qid);
+                }
+                Err(errno) if count == 0 => return Err(errno),
                 // So far it came, and `newfid` is nothing.
                 Err(_) => {
-                    drop(server);
                     self.reply(&Reply::Walk { qids });
                     return Ok(());
                 }
             }
-            qids.push(spot.qid);
         }
-        drop(server);
-        self.bind(newfid, spot);
+        self.bind(newfid, place);
         self.reply(&Reply::Walk { qids });
         Ok(())
     }
 
-    pub(super) fn old_create(&self, fid: Fid, name: &str, perm: u32, mode: u8, fx: &mut Effects) -> Replied {
-        /// DMEXCL, DMAUTH, and those of 9P2000.u for links, devices, pipes and sockets: nothing that is here.
-        const OTHERS: u32 = 0x2000_0000 | 0x0800_0000 | 0x03b0_0000;
-        let flags = mode::flags(mode).ok_or(Errno::INVAL)?;
-        if perm & OTHERS != 0 {
-            return Err(Errno::PERM);
+    /// One step of a walk from a file of this node, and what the client knows it by.
+    fn step_to(&self, from: &Spot, name: &str) -> Result<(Place, Qid), Errno> {
+        // Our own client sees to its inodes itself, and shows the number to stat(2).
+        let number = if self.client.state().talk.dialect() == Dialect::Own { known } else { fresh };
+        let server = self.server();
+        let (file, view) = self.step(&server, from.file, from.view, name, &from.who)?;
+        let qid = number(file, &server)?;
+        drop(server);
+        let who = from.who.clone();
+        let place = match attachment::is_one(file.node) {
+            true => Place::There(self.root_of(file, who)?),
+            false => Place::Here(Spot { file, view, qid, who, open: None }),
+        };
+        Ok((place, qid))
+    }
+
+    /// The root of what is attached as `file`.
+    fn root_of(&self, file: File, who: Arc<Who>) -> Result<Arc<There>, Errno> {
+        let link = self.house.links.get(file.node).ok_or(Errno::STALE)?;
+        Ok(Arc::new(There::new(file, link, who)))
+    }
+
+    /// The root of another node as a file of this one, which its attributes are.
+    pub(super) fn spot_of_root(&self, there: &There) -> Result<Spot, Errno> {
+        let qid = known(there.root, &self.server())?;
+        Ok(Spot { file: there.root, view: View::Plain, qid, who: there.who.clone(), open: None })
+    }
+
+    /// One step of a walk.
+    fn step(&self, server: &Server, from: File, view: View, name: &str, who: &Who) -> Result<(File, View), Errno> {
+        if view != View::Plain || !server.stat(from)?.directory {
+            return Err(Errno::NOTDIR);
         }
+        server.check(from, who, SEARCH)?;
+        match name {
+            // 9P has no such name, but diod's clients walk to it.
+            "." => return Ok((from, View::Plain)),
+            ".." => return server.place(from).map(|(dir, _)| (dir, View::Plain)),
+            _ => {}
+        }
+        let (file, view, _) = server.walk(from, name.as_bytes())?;
+        // Other nodes are passed on only where that was asked for.
+        let is_hidden = file == File::of(NODES) && !self.house.export_nodes;
+        if is_hidden { Err(Errno::NOENT) } else { Ok((file, view)) }
+    }
+
+    pub(super) fn old_create(&self, fid: Fid, name: &str, perm: u32, mode: u8, fx: &mut Effects) -> Replied {
+        let flags = flags_of_create(perm, mode)?;
         let qid = if perm & DMDIR == 0 {
             self.create(fid, name, flags, mode::removes(mode), fx)?
         } else if Flags::of_open(flags).write {
@@ -111,7 +166,7 @@ impl Door<'_> {
             let dir = self.spot(fid)?;
             let qid = self.mkdir(fid, name, perm & 0o777)?;
             let (file, view, _) = self.server().walk(dir.file, name.as_bytes())?;
-            self.bind(fid, Spot { file, view, qid, who: dir.who, open: None });
+            self.bind(fid, Place::Here(Spot { file, view, qid, who: dir.who, open: None }));
             self.open(fid, flags, mode::removes(mode), 0, fx)?.0
         };
         self.reply(&Reply::Create { qid, iounit: 0 });
@@ -164,21 +219,11 @@ impl Door<'_> {
     }
 }
 
-/// One step of a walk.
-fn step(server: &Server, from: File, view: View, name: &str, who: &Who) -> Result<(File, View), Errno> {
-    if view != View::Plain || !server.stat(from)?.directory {
-        return Err(Errno::NOTDIR);
-    }
-    server.check(from, who, SEARCH)?;
-    match name {
-        // 9P has no such name, but diod's clients walk to it.
-        "." => return Ok((from, View::Plain)),
-        ".." => return server.place(from).map(|(dir, _)| (dir, View::Plain)),
-        _ => {}
-    }
-    let (file, view, _) = server.walk(from, name.as_bytes())?;
-    // Other nodes are not passed on.
-    if file == File::of(NODES) { Err(Errno::NOENT) } else { Ok((file, view)) }
+/// The O_* flags for what Tcreate makes and opens.
+pub(super) fn flags_of_create(perm: u32, mode: u8) -> Result<u32, Errno> {
+    /// DMEXCL, DMAUTH, and those of 9P2000.u for links, devices, pipes and sockets: nothing that is here.
+    const OTHERS: u32 = 0x2000_0000 | 0x0800_0000 | 0x03b0_0000;
+    if perm & OTHERS != 0 { Err(Errno::PERM) } else { mode::flags(mode).ok_or(Errno::INVAL) }
 }
 
 fn with_groups(user: &User) -> Who {

@@ -72,13 +72,13 @@ impl Porter {
         let mut state = client.state();
         let asked: Vec<Tag> = state.talk.asked().collect();
         state.talk.abandon();
-        let spots: Vec<_> = state.talk.drain().map(|(_, spot)| spot).collect();
+        let places: Vec<_> = state.talk.drain().map(|(_, place)| place).collect();
         drop(state);
         for tag in asked {
-            give_up(&self.house.server, client, tag, &mut self.fx);
+            give_up(&self.house, client, tag, &mut self.fx);
         }
-        let door = Door { server: &self.house.server, client, tag: NO_TAG };
-        spots.iter().for_each(|spot| door.release(spot, reason, &mut self.fx));
+        let door = Door { house: &self.house, client, tag: NO_TAG };
+        places.iter().for_each(|place| door.release(place, reason, &mut self.fx));
         verb(&self.house.server, |server, fx| server.dismiss_session(client.session, why.to_owned(), fx));
         if self.fx.carry_out() {
             self.house.stopper.stop();

@@ -12,7 +12,7 @@ use rustix::net::{SendFlags, send};
 use super::{Alarm, Connection, End, Kept, MSIZE, OTHERS, Porter, SILENCE, Stage, random};
 use crate::local::verb;
 use crate::net::client::{Client, Link};
-use crate::net::spot::Spot;
+use crate::net::spot::Place;
 use crate::server::access::Who;
 
 impl Porter {
@@ -59,7 +59,7 @@ impl Porter {
     }
 
     /// The greeting is over: the connection is a client's.
-    pub(super) fn admit(&mut self, key: usize, talk: Talk<Spot>) -> Result<Arc<Client>, End> {
+    pub(super) fn admit(&mut self, key: usize, talk: Talk<Place>) -> Result<Arc<Client>, End> {
         let link = self.link(key)?;
         let Some(Connection { stage, .. }) = self.connections.get_mut(key) else { return Err(End::Gone) };
         let Stage::Greeting(_, origin, who) = stage else { return Err(End::Gone) };
