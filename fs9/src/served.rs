@@ -117,8 +117,9 @@ impl Served {
         let waited = self.wait_for_the_end();
         self.keeper.end();
         self.stop();
-        self.net.end();
+        // First the nodes that are attached: whoever waits there for a client is to be told.
         self.keeper.links().end();
+        self.net.end();
         // While there is still an answer to what they ask of their files in the mount.
         self.programs.end();
         if !self.crew.end(self.grace) {

@@ -40,11 +40,13 @@ fn an_empty_file_says_nothing() {
 fn how_to_mount() {
     let options = parsed("[mount]\nallow_other = true\nthreads = 4\n[limits]\nmessage = 0x10\nopens = 1_000\n");
     assert_eq!((options.allow_other, options.threads), (true, 4));
-    let serving =
-        parsed("[mount]\nlisten = [\"unix:/s\", \"tcp://[::1]\"]\ninsecure = true\nlinger = \"5s\"\n").serving;
+    let serving = parsed(
+        "[mount]\nlisten = [\"unix:/s\", \"tcp://[::1]\"]\ninsecure = true\nlinger = \"5s\"\nexport_nodes = true\n",
+    )
+    .serving;
     let addresses: Vec<String> = serving.listen.iter().map(ToString::to_string).collect();
     assert_eq!((addresses.join(" "), serving.insecure), ("unix:/s tcp://[::1]:5640".into(), true));
-    assert_eq!(serving.linger, Duration::from_secs(5));
+    assert_eq!((serving.linger, serving.export_nodes), (Duration::from_secs(5), true));
     assert_eq!(options.limits, Limits { message: 16, opens: 1000, ..Limits::default() });
 }
 
