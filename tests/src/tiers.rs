@@ -183,6 +183,8 @@ pub enum Tier {
     Pipes,
     /// A thread, over a stream that is more than its descriptor.
     Records,
+    /// A program that got its end from us over a connection, through which a thread of ours passes on.
+    Relayed,
 }
 
 impl Tier {
@@ -213,16 +215,8 @@ impl Tier {
                 assert_eq!(program.answer(), "returned");
                 (returned.remove(0).claim().unwrap(), Far::thread(far))
             }
-            Tier::Given => {
-                let (near, far) = process::pair::<Vec<u8>, Vec<u8>>().unwrap();
-                let (carrier, mut program) = Tier::Spawned.open();
-                program.start("take");
-                carrier.send_with(note(0, HEAD), vec![Capability::from(far)]).unwrap();
-                assert_eq!(program.answer(), "took 0");
-                assert_eq!(program.ask("swap"), "swapped");
-                program.carrier = Some(carrier);
-                (near, program)
-            }
+            Tier::Given => given(Tier::Spawned, process::pair().unwrap()),
+            Tier::Relayed => given(Tier::Tcp, pair()),
             Tier::Tcp => dialled("tcp://127.0.0.1:0"),
             Tier::Unix => dialled(&unix_address()),
             Tier::Pipes => piped(),
@@ -263,18 +257,29 @@ impl Tier {
 
     /// Whether messages cross as bytes.
     pub fn is_bytes(self) -> bool {
-        self != Tier::Thread
+        !matches!(self, Tier::Thread | Tier::Relayed)
     }
 
     /// Whether the end of a channel of threads can be handed over, and not only go to another thread.
     pub fn takes_threads(self) -> bool {
-        matches!(self, Tier::Thread | Tier::Tcp | Tier::Unix | Tier::Pipes | Tier::Records)
+        !matches!(self, Tier::Pair | Tier::Spawned | Tier::Connected | Tier::Returned | Tier::Given | Tier::File)
     }
 }
 
 /// A program that obeys, at a file of the mount.
 pub fn at_file(mount: &Mount, name: &str) -> Far {
     Far::program(&mut peer(&["obey", "file", mount.path(name).to_str().unwrap()])).greeted()
+}
+
+/// A program that gets the second end over a channel of `tier`.
+fn given(tier: Tier, (near, far): (Duplex, Duplex)) -> (Duplex, Far) {
+    let (carrier, mut program) = tier.open();
+    program.start("take");
+    carrier.send_with(note(0, HEAD), vec![Capability::from(far)]).unwrap();
+    assert_eq!(program.answer(), "took 0");
+    assert_eq!(program.ask("swap"), "swapped");
+    program.carrier = Some(carrier);
+    (near, program)
 }
 
 /// A program that dials here and obeys.
@@ -395,6 +400,21 @@ impl Far {
             }
             Party::Thread => panic!("a thread cannot be killed"),
         }
+    }
+
+    /// Stops or continues the program.
+    pub fn signal(&self, signal: Signal) {
+        match &self.party {
+            Party::Program(program) => program.signal(signal),
+            other => panic!("{other:?} is not to be stopped"),
+        }
+    }
+
+    /// Lets a program that is stopped go on with this order.
+    pub fn ask_when_it_goes_on(&mut self, order: &str) -> String {
+        self.start(order);
+        self.signal(Signal::CONT);
+        self.answer()
     }
 
     /// Gives an order and does not wait.

@@ -36,20 +36,30 @@ macro_rules! suite {
     };
 }
 
-suite! {
-    [
-        between_threads = Thread,
-        process_pair = Pair,
-        spawned = Spawned,
-        connected = Connected,
-        handed_over_and_back = Returned,
-        handed_to_a_process = Given,
-        at_a_file = File,
-        over_tcp = Tcp,
-        over_a_unix_socket = Unix,
-        over_pipes = Pipes,
-        over_records = Records,
-    ]
+/// The tiers that have all that a channel has, and more of them.
+macro_rules! channels {
+    ([$($more:tt)*] $names:tt) => {
+        suite! {
+            [
+                between_threads = Thread,
+                process_pair = Pair,
+                spawned = Spawned,
+                connected = Connected,
+                handed_over_and_back = Returned,
+                handed_to_a_process = Given,
+                over_tcp = Tcp,
+                over_a_unix_socket = Unix,
+                over_pipes = Pipes,
+                over_records = Records,
+                $($more)*
+            ]
+            $names
+        }
+    };
+}
+
+channels! {
+    [at_a_file = File,]
     [
         ten_thousand_messages_come_in_order_in_both_directions,
         the_second_send_waits_until_the_first_was_received,
@@ -83,19 +93,8 @@ suite! {
 mod ends {
     use super::*;
 
-    suite! {
-        [
-            between_threads = Thread,
-            process_pair = Pair,
-            spawned = Spawned,
-            connected = Connected,
-            handed_over_and_back = Returned,
-            handed_to_a_process = Given,
-            over_tcp = Tcp,
-            over_a_unix_socket = Unix,
-            over_pipes = Pipes,
-            over_records = Records,
-        ]
+    channels! {
+        []
         [
             the_halves_are_dropped_separately,
             the_far_halves_are_dropped_separately,
@@ -107,6 +106,35 @@ mod ends {
             what_cannot_be_handed_over_is_all_given_back,
             a_failed_hand_over_leaks_nothing_into_the_next_message,
             a_channel_does_not_carry_its_own_end,
+        ]
+    }
+}
+
+/// All that does not depend on hearing at once what has happened at the far end: whoever passes it on takes a while.
+mod passed_on {
+    use super::*;
+
+    suite! {
+        [over_tcp = Relayed,]
+        [
+            ten_thousand_messages_come_in_order_in_both_directions,
+            a_blocked_send_goes_on_when_there_is_room,
+            what_was_sent_before_a_drop_is_received_first,
+            a_drop_wakes_who_waits_in_a_receive,
+            a_drop_wakes_who_waits_in_a_send_and_gives_the_message_back,
+            a_drop_here_wakes_who_waits_there,
+            a_timeout_ends_a_wait_and_loses_nothing,
+            a_cancelled_receive_has_taken_nothing,
+            a_task_is_woken_when_there_is_room,
+            a_task_is_woken_when_the_other_end_goes,
+            every_message_of_four_senders_reaches_one_of_four_receivers_once,
+            the_longest_message_crosses,
+            a_panic_is_the_reason,
+            an_end_is_handed_over_beside_a_message,
+            an_end_is_received_beside_a_message,
+            an_end_that_nobody_claims_closes,
+            an_end_beside_a_message_that_is_received_without_it_closes,
+            a_claim_of_another_type_gives_the_capability_back,
         ]
     }
 }

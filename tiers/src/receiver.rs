@@ -13,7 +13,7 @@ use crate::future::RecvFuture;
 use crate::gate::Gate;
 use crate::message::Message;
 use crate::process::link::Link;
-use crate::remote::{self, Channel, RemoteEnd};
+use crate::remote::{Channel, RemoteEnd};
 use crate::slot::{Deadline, Role, Stop, Turn};
 use crate::thread::Lane;
 use crate::timer::Timer;
@@ -52,8 +52,20 @@ impl<T> Rx<T> {
         }
     }
 
+    /// This half goes. The other end is told why, as far as the tier has words for it; what it is told first stands.
+    pub fn leave(&self, reason: Reason) {
+        let panicked = reason == Reason::Panicked;
+        match self {
+            Rx::Thread(lane) => lane.close(Role::Receiver, panicked),
+            Rx::Process(link) => link.close(Role::Receiver, panicked),
+            // A file is closed by being dropped, once the other half is.
+            Rx::File(_) | Rx::Timer(_) => {}
+            Rx::Remote(channel) => channel.close(Role::Receiver, reason),
+        }
+    }
+
     #[cold]
-    fn reason(&self, stop: Stop) -> Reason {
+    pub fn reason(&self, stop: Stop) -> Reason {
         match (self, stop) {
             (Rx::Remote(channel), stop) => channel.reason(Role::Receiver, stop),
             (_, Stop::Closed(reason)) => reason,
@@ -318,17 +330,6 @@ impl<T: Message> Receiver<T> {
         }
     }
 
-    /// As [`Receiver::delivery`], with what came beside it.
-    pub(crate) fn delivery_with(
-        &self,
-        attempt: Result<Option<Turn<'_>>, Stop>,
-    ) -> Result<Option<(T, Vec<Capability>)>, RecvError> {
-        match attempt {
-            Ok(turn) => turn.map(|turn| self.take_with(turn)).transpose(),
-            Err(stop) => Err(RecvError::Disconnected(self.rx.reason(stop))),
-        }
-    }
-
     /// What came is no message: the channel ends.
     #[cold]
     pub(crate) fn malformed(&self, link: &Link) -> RecvError {
@@ -359,14 +360,7 @@ impl<T: Message> Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let panicked = std::thread::panicking();
-        match &self.rx {
-            Rx::Thread(lane) => lane.close(Role::Receiver, panicked),
-            Rx::Process(link) => link.close(Role::Receiver, panicked),
-            // A file is closed by being dropped, once the other half is.
-            Rx::File(_) | Rx::Timer(_) => {}
-            Rx::Remote(channel) => channel.close(Role::Receiver, remote::parting(panicked)),
-        }
+        self.rx.leave(if std::thread::panicking() { Reason::Panicked } else { Reason::Closed });
     }
 }
 

@@ -16,6 +16,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The worker of `examples/worker.rs`, reached this way: `examples/remote.rs`.
+//!
 //! # Broken links
 //!
 //! A connection that breaks is not the end of its channels. Whoever dialled dials again, for [`linger`](Options::linger) (30 s
@@ -41,8 +43,8 @@
 //! # What differs
 //!
 //! - **Ends that are handed over** beside a message (of threads, of processes, and such as this) stay in the process that gave
-//!   them: it passes on what goes through them, in a thread for each, and for as long as it lives. It holds one message more in
-//!   each direction. Files, and what has come from another process and was not claimed, cannot be given away over a connection.
+//!   them: it passes on what goes through them, in a thread for each, and for as long as it lives. It keeps nothing: who sends
+//!   has room again when the message was received, however many have passed it on. Files, and what has come from another process and was not claimed, cannot be given away over a connection.
 //! - **A message that cannot be decoded** ends its channel with [`Protocol`](Reason::Protocol) on both sides; bytes that make no
 //!   sense at all end the connection.
 //! - **Whom one talks to.** A socket `unix:/path` can be dialled by its owner (mode 0600), and [`Peer::credentials`] says who did.
@@ -63,6 +65,7 @@ mod dial;
 mod end;
 mod frame;
 mod hall;
+mod held;
 mod hello;
 mod lead;
 mod listen;
@@ -320,11 +323,6 @@ impl fmt::Debug for Origin {
 /// The whole end of a channel.
 fn peer<Out, In>(channel: Arc<Channel>) -> Peer<Out, In> {
     Peer::new(Tx::Remote(Arc::clone(&channel)), Rx::Remote(channel))
-}
-
-/// What the far side is told of a half that is dropped.
-pub(crate) fn parting(panicked: bool) -> Reason {
-    if panicked { Reason::Panicked } else { Reason::Closed }
 }
 
 /// An end that nobody has taken yet. Dropped, it closes.

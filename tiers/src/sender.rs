@@ -41,8 +41,20 @@ impl<T> Tx<T> {
         }
     }
 
+    /// This half goes. The other end is told why, as far as the tier has words for it; what it is told first stands.
+    pub fn leave(&self, reason: Reason) {
+        let panicked = reason == Reason::Panicked;
+        match self {
+            Tx::Thread(lane) => lane.close(Role::Sender, panicked),
+            Tx::Process(link) => link.close(Role::Sender, panicked),
+            // Closed by being dropped, once the other half is.
+            Tx::File(_) => {}
+            Tx::Remote(channel) => channel.close(Role::Sender, reason),
+        }
+    }
+
     #[cold]
-    fn reason(&self, stop: Stop) -> Reason {
+    pub fn reason(&self, stop: Stop) -> Reason {
         match (self, stop) {
             (Tx::Remote(channel), stop) => channel.reason(Role::Sender, stop),
             (_, Stop::Closed(reason)) => reason,
@@ -346,14 +358,7 @@ impl<T: Message> Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        let panicked = std::thread::panicking();
-        match &self.tx {
-            Tx::Thread(lane) => lane.close(Role::Sender, panicked),
-            Tx::Process(link) => link.close(Role::Sender, panicked),
-            // Closed by being dropped, once the other half is.
-            Tx::File(_) => {}
-            Tx::Remote(channel) => channel.close(Role::Sender, remote::parting(panicked)),
-        }
+        self.tx.leave(if std::thread::panicking() { Reason::Panicked } else { Reason::Closed });
     }
 }
 

@@ -403,8 +403,11 @@ impl<'a> End<'a> {
         self.theirs.count.load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// Says that this side goes, and wakes whoever waits for it.
+    /// Says that this side goes, and wakes whoever waits for it. What it said first stands.
     pub fn close(self, panicked: bool, bell: &impl Ring) {
+        if self.mine.count.load(Ordering::Relaxed) & CLOSED != 0 {
+            return;
+        }
         let flags = CLOSED | if panicked { PANICKED } else { 0 };
         self.show(self.desk.count.load(Ordering::Relaxed) | flags, bell);
     }
@@ -630,7 +633,7 @@ impl<'a> Turn<'a> {
         count
     }
 
-    /// Ends as if passed, but does not show it: on a side that has closed.
+    /// Ends as if passed, but does not show it: on a side that has closed, or is about to.
     pub fn pass_unseen(self) {
         self.end.desk.count.fetch_add(ONE, Ordering::Relaxed);
     }

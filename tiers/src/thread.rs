@@ -12,7 +12,7 @@ use crate::slot::Turn;
 
 mod lane;
 
-pub(crate) use lane::Lane;
+pub(crate) use lane::{Held, Lane};
 
 impl<T> Lane<T> {
     /// Sends at a sender's turn, with ends of other channels.

@@ -260,10 +260,21 @@ impl Link {
     /// Receives at a receiver's turn. None: what came was no message of this type, or not what was announced.
     #[inline(never)] // the way of a message without them is to stay short
     pub fn take_with<T: Message>(&self, turn: Turn<'_>) -> Option<(T, Vec<Capability>)> {
+        let (message, capabilities, turn) = self.hold(turn)?;
+        self.release(turn);
+        Some((message, capabilities))
+    }
+
+    /// As [`Link::take_with`], and leaves it to [`Link::release`] to let the sender know.
+    pub fn hold<'a, T: Message>(&self, turn: Turn<'a>) -> Option<(T, Vec<Capability>, Turn<'a>)> {
         let message = message::decode(&self.lying(&turn)?)?;
         let capabilities = self.beside(&turn)?;
+        Some((message, capabilities, turn))
+    }
+
+    /// Shows that the message of this turn was taken.
+    pub fn release(&self, turn: Turn<'_>) {
         turn.pass(self);
-        Some((message, capabilities))
     }
 
     /// Where the message lies that it is our turn to take. None where there can be none.

@@ -22,7 +22,7 @@ use crate::capability::Capability;
 use crate::error::{Reason, SendError, Unfit};
 use crate::message::{self, Bounded, LIMIT, Message};
 use crate::slot::{Attempt, End, Ring, Role, Stop, Turn};
-use crate::thread::Lane;
+use crate::thread::{self, Lane};
 
 /// From this length on a message is *long*: a `Vec<u8>` is not copied, and that it was taken is said at once.
 const LONG: usize = 16 << 10;
@@ -192,6 +192,25 @@ impl Channel {
             self.break_off();
         }
         message.map(|message| (message, capabilities))
+    }
+
+    /// Receives at a receiver's turn, and leaves it to [`Channel::release`] to let the far side know. None as in [`Channel::take`].
+    pub(super) fn hold<'a, T: Message>(
+        self: &'a Arc<Self>,
+        turn: Turn<'a>,
+    ) -> Option<(T, Vec<Capability>, thread::Held<'a, Data>)> {
+        let (data, capabilities, held) = self.incoming.hold(turn);
+        let message = decode(data);
+        if message.is_none() {
+            self.break_off();
+        }
+        message.map(|message| (message, capabilities, held))
+    }
+
+    /// Says that what was held was taken.
+    pub(super) fn release(&self, held: thread::Held<'_, Data>) {
+        held.release();
+        self.connection.taken(self, false);
     }
 
     /// The far end sends what is no message here, so neither end has any use for the other.

@@ -2,10 +2,13 @@
 //!
 //! Nothing of an end can go there but what passes through it. So its place there is taken by a channel of the connection, and a
 //! thread here passes on, in both directions, what comes: a message is taken from one side only once there is room for it at
-//! the other. When one side ends, the other is told why, as far as it can be: a channel of threads or of processes knows
-//! [`Closed`](Reason::Closed) only.
+//! the other, and its sender has room for the next one only once it was received there. So there is one message in a direction, as in
+//! any channel. When one side ends, the other is told why, as far as it can be: a channel of threads or of processes knows
+//! [`Closed`](Reason::Closed) and [`Panicked`](Reason::Panicked) only.
 #![forbid(unsafe_code)]
 
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
 use std::sync::mpsc;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -13,15 +16,16 @@ use std::thread::{self, Thread};
 
 use super::channel::Channel;
 use super::frame::Passport;
+use super::held::Taken;
 use super::peer;
 use crate::capability::{Capability, Inner, Refusal};
 use crate::error::{Reason, SendError, SendWithError, Unfit};
 use crate::message::{Encoded, Message};
 use crate::peer::Peer;
 use crate::process::passport::MOST;
-use crate::receiver::{Receiver, Rx};
-use crate::sender::{Sender, Tx};
-use crate::slot::{Role, Turn};
+use crate::receiver::{Near, Receiver};
+use crate::sender::{Permit, Sender};
+use crate::slot::Turn;
 
 /// What is to be done between an end and the channel that stands for it.
 pub(crate) struct Relay(Box<dyn FnOnce() + Send>);
@@ -118,91 +122,105 @@ impl Wake for Unpark {
 
 fn run<Out: Message, In: Message>(end: Peer<Out, In>, far: Peer<In, Out>) {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let context = Context::from_waker(&waker);
+    let mut context = Context::from_waker(&waker);
     let ((to_end, from_end), (to_far, from_far)) = (end.split(), far.split());
-    let (mut out, mut back) = (Some(Pump::new(from_end, to_far)), Some(Pump::new(from_far, to_end)));
-    while out.is_some() || back.is_some() {
-        if out.as_mut().is_some_and(|pump| pump.poll(&context).is_ready()) {
-            out = None;
+    let (mut out, mut back) = (pin!(pump(from_end, to_far)), pin!(pump(from_far, to_end)));
+    let (mut is_out, mut is_back) = (true, true);
+    loop {
+        is_out = is_out && out.as_mut().poll(&mut context).is_pending();
+        is_back = is_back && back.as_mut().poll(&mut context).is_pending();
+        if !is_out && !is_back {
+            return;
         }
-        if back.as_mut().is_some_and(|pump| pump.poll(&context).is_ready()) {
-            back = None;
-        }
-        if out.is_some() || back.is_some() {
-            thread::park();
-        }
+        thread::park();
     }
 }
 
-/// One direction.
-struct Pump<T> {
-    from: Receiver<T>,
-    to: Sender<T>,
+/// One direction, until one side ends; the other is told why, as far as it can be.
+async fn pump<T: Message>(from: Receiver<T>, to: Sender<T>) {
+    let Err(reason) = pass_on(&from, &to).await;
+    to.tx.leave(reason);
+    from.rx.leave(reason);
+}
+
+/// Passes on one message after the other. Each is still in the sender's slot, as far as he can see, until it was received at
+/// the other side: that there is room goes through from end to end, as messages do.
+async fn pass_on<T: Message>(from: &Receiver<T>, to: &Sender<T>) -> Result<Infallible, Reason> {
+    loop {
+        let Met { permit, taken: Taken { message, capabilities, held } } = Meeting::new(from, to).await?;
+        send(permit, to, message, capabilities)?;
+        drop(to.reserve_async().await.map_err(|error| reason(&error))?);
+        held.release();
+    }
+}
+
+fn send<T: Message>(
+    permit: Permit<'_, T>,
+    to: &Sender<T>,
+    message: T,
+    capabilities: Vec<Capability>,
+) -> Result<(), Reason> {
+    match permit.send_with(message, capabilities) {
+        Ok(()) => Ok(()),
+        Err(SendWithError { error: SendError::Unfit(message, Unfit::Capability(_)), .. }) => {
+            // What cannot go on from here closes, and the message goes without it.
+            to.try_send(message).map_err(|error| error.reason().unwrap_or(Reason::Protocol))
+        }
+        Err(SendWithError { error, .. }) => Err(reason(&error)),
+    }
+}
+
+fn reason<T>(error: &SendError<T>) -> Reason {
+    error.reason().unwrap_or(Reason::Protocol)
+}
+
+/// A message at one side, and room for it at the other.
+struct Met<'a, T> {
+    permit: Permit<'a, T>,
+    taken: Taken<'a, T>,
+}
+
+/// Waits for both.
+struct Meeting<'a, T> {
+    from: &'a Receiver<T>,
+    to: &'a Sender<T>,
     /// Where this waits in line.
     tickets: [Option<u64>; 2],
 }
 
-impl<T: Message> Pump<T> {
-    fn new(from: Receiver<T>, to: Sender<T>) -> Self {
-        Pump { from, to, tickets: [None; 2] }
+impl<'a, T: Message> Meeting<'a, T> {
+    fn new(from: &'a Receiver<T>, to: &'a Sender<T>) -> Self {
+        Meeting { from, to, tickets: [None; 2] }
     }
 
-    /// Passes on what there is, until one side ends.
-    fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
-        loop {
-            let Some(turns) = self.register(context) else { return self.end(Reason::Closed) };
-            match turns {
-                Ok(true) => {}
-                Ok(false) => return Poll::Pending,
-                Err(reason) => return self.end(reason),
-            }
-        }
-    }
-
-    /// Passes on one message, from within both lines: whether there was one, and room for it. None: there is nothing to wait at.
-    fn register(&mut self, context: &Context<'_>) -> Option<Result<bool, Reason>> {
+    /// From within both lines: an end of either side is noticed, too.
+    fn attempt(&mut self, waker: &Waker) -> Result<Option<Met<'a, T>>, Reason> {
         let [from_ticket, to_ticket] = &mut self.tickets;
-        let (crate::receiver::Near::Gate(from), to) = (self.from.rx.near(), self.to.tx.gate()) else { return None };
-        from.register(from_ticket, context.waker()).ok()?;
-        to.register(to_ticket, context.waker()).ok()?;
-        let permit = match self.to.permit(to.attempt()) {
-            Ok(Some(permit)) => permit,
-            Ok(None) => return Some(Ok(false)),
-            Err(error) => return Some(Err(error.reason().unwrap_or(Reason::Closed))),
-        };
-        let delivery = match self.from.delivery_with(from.attempt()) {
-            Ok(Some(delivery)) => delivery,
-            Ok(None) => return Some(Ok(false)),
-            Err(error) => return Some(Err(error.reason().unwrap_or(Reason::Closed))),
-        };
-        let (message, capabilities) = delivery;
-        match permit.send_with(message, capabilities) {
-            Ok(()) => Some(Ok(true)),
-            Err(SendWithError { error: SendError::Unfit(message, Unfit::Capability(_)), .. }) => {
-                // What cannot go on from here closes, and the message goes without it.
-                let sent = self.to.try_send(message);
-                Some(sent.map(|()| true).map_err(|error| error.reason().unwrap_or(Reason::Protocol)))
-            }
-            Err(SendWithError { error, .. }) => Some(Err(error.reason().unwrap_or(Reason::Protocol))),
-        }
-    }
-
-    /// Tells both sides, as far as they can be told.
-    fn end(&mut self, reason: Reason) -> Poll<()> {
-        if let Tx::Remote(channel) = &self.to.tx {
-            channel.close(Role::Sender, reason);
-        }
-        if let Rx::Remote(channel) = &self.from.rx {
-            channel.close(Role::Receiver, reason);
-        }
-        Poll::Ready(())
+        let (Near::Gate(from), to) = (self.from.rx.near(), self.to.tx.gate()) else { return Err(Reason::Closed) };
+        from.register(from_ticket, waker).map_err(|stop| self.from.rx.reason(stop))?;
+        to.register(to_ticket, waker).map_err(|stop| self.to.tx.reason(stop))?;
+        let Some(permit) = self.to.permit(to.attempt()).map_err(|error| reason(&error))? else { return Ok(None) };
+        let Some(turn) = from.attempt().map_err(|stop| self.from.rx.reason(stop))? else { return Ok(None) };
+        Ok(Some(Met { permit, taken: Taken::out_of(self.from, turn)? }))
     }
 }
 
-impl<T> Drop for Pump<T> {
+impl<'a, T: Message> Future for Meeting<'a, T> {
+    type Output = Result<Met<'a, T>, Reason>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.attempt(context.waker()) {
+            Ok(None) => Poll::Pending,
+            Ok(Some(met)) => Poll::Ready(Ok(met)),
+            Err(reason) => Poll::Ready(Err(reason)),
+        }
+    }
+}
+
+impl<T> Drop for Meeting<'_, T> {
     fn drop(&mut self) {
         let [from_ticket, to_ticket] = self.tickets;
-        if let (crate::receiver::Near::Gate(gate), Some(ticket)) = (self.from.rx.near(), from_ticket) {
+        if let (Near::Gate(gate), Some(ticket)) = (self.from.rx.near(), from_ticket) {
             gate.unregister(ticket);
         }
         if let Some(ticket) = to_ticket {

@@ -110,6 +110,12 @@ impl<T> Lane<T> {
         taken
     }
 
+    /// Receives at a receiver's turn, and leaves it to [`Held::release`] to let the sender know.
+    pub fn hold<'a>(&'a self, turn: Turn<'a>) -> (T, Vec<Capability>, Held<'a, T>) {
+        let (message, capabilities) = self.take_out(&turn);
+        (message, capabilities, Held { lane: self, turn: Some(turn) })
+    }
+
     fn take_out(&self, turn: &Turn<'_>) -> (T, Vec<Capability>) {
         let Full { mark, message, capabilities } = &self.sent.0;
         let capabilities = match mark.capabilities.load(Ordering::Relaxed) {
@@ -138,6 +144,32 @@ impl<T> Lane<T> {
             let left = self.take_out(&turn);
             turn.pass_unseen();
             drop(left);
+        }
+    }
+}
+
+/// A message that was taken out, while its sender still sees it lying there. Dropped, it stays that way: whoever holds it is
+/// about to go.
+#[must_use = "the sender waits for its release"]
+pub(crate) struct Held<'a, T> {
+    lane: &'a Lane<T>,
+    turn: Option<Turn<'a>>,
+}
+
+impl<T> Held<'_, T> {
+    /// Shows that the message was taken.
+    pub fn release(mut self) {
+        if let Some(turn) = self.turn.take() {
+            turn.pass(self.lane);
+        }
+    }
+}
+
+impl<T> Drop for Held<'_, T> {
+    fn drop(&mut self) {
+        // What was taken out must not be taken out again.
+        if let Some(turn) = self.turn.take() {
+            turn.pass_unseen();
         }
     }
 }
