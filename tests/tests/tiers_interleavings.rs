@@ -1,4 +1,5 @@
-//! The protocol of a slot (`tiers/src/slot.rs`) and the lane over it, in schedules: the very source files, compiled over
+//! The protocol of a slot (`tiers/src/slot.rs`), the lane over it, and who reads a connection (`tiers/src/remote/lead.rs`, see
+//! `reading.rs`), in schedules: the very source files, compiled over
 //! words, sleep and locks of a scheduler (shuttle) instead of the machine's. A schedule is random, or has few switches at
 //! unlikely moments (PCT); a failure prints the one that repeats it.
 //!
@@ -20,8 +21,12 @@ mod cell;
 #[path = "../../tiers/src/thread/lane.rs"]
 #[allow(dead_code)]
 mod lane;
+#[path = "../../tiers/src/remote/lead.rs"]
+mod lead;
 #[path = "tiers_interleavings/process.rs"]
 mod process;
+#[path = "tiers_interleavings/reading.rs"]
+mod reading;
 #[path = "../../tiers/src/slot.rs"]
 #[allow(dead_code, clippy::reversed_empty_ranges, reason = "a model may look no times at all")]
 mod slot;

@@ -7,7 +7,7 @@ use std::cell::Cell;
 pub use std::sync::atomic::{AtomicU32, Ordering};
 pub use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use crate::futex::{wait, wake};
+pub use crate::futex::{wait, wake, wake_one};
 
 /// How often a side that spins looks for a change before it gives way.
 pub const LOOKS: u32 = 2000;

@@ -174,6 +174,20 @@ pub fn wake(word: &AtomicU32, scope: Scope) {
     woken.iter().for_each(|bed| bed.thread.unpark());
 }
 
+/// As [`wake`], one of those of this process.
+pub fn wake_one(word: &AtomicU32) {
+    switch();
+    let here = (word.address(), Scope::Process);
+    let woken = BEDS.with_borrow_mut(|beds| {
+        let there: Vec<usize> = (0..beds.len()).filter(|place| beds[*place].words.contains(&here)).collect();
+        (!there.is_empty()).then(|| beds.swap_remove(there[thread_rng().gen_range(0..there.len())]))
+    });
+    if let Some(bed) = woken {
+        bed.woken.store(true, Ordering::Relaxed);
+        bed.thread.unpark();
+    }
+}
+
 pub fn spin() {
     yield_now();
 }

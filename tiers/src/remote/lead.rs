@@ -14,10 +14,8 @@
 //!   in recv(2).
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use crate::futex;
 use crate::slot::{Scope, Watched};
+use crate::sync::{self, AtomicU32, Ordering};
 
 const VACANT: u32 = 0;
 const LED: u32 = 1;
@@ -53,7 +51,7 @@ impl Lead {
             return false;
         }
         if self.followers.load(Ordering::SeqCst) != 0 {
-            futex::wake_one(&self.word);
+            sync::wake_one(&self.word);
             return false;
         }
         self.dependents.load(Ordering::SeqCst) != 0
