@@ -36,6 +36,7 @@ struct Shared {
     /// Nothing that is sent arrives.
     is_silent: AtomicBool,
     connections: AtomicU64,
+    has_broken: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -50,6 +51,7 @@ impl Proxy {
             is_closed: AtomicBool::new(false),
             is_silent: AtomicBool::new(false),
             connections: AtomicU64::new(0),
+            has_broken: AtomicBool::new(false),
             open: Mutex::default(),
         });
         let running = Arc::clone(&shared);
@@ -65,6 +67,11 @@ impl Proxy {
     /// How many connections there have been.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// Whether one of them has ended, by whoever.
+    pub fn has_broken(&self) -> bool {
+        self.shared.has_broken.load(Ordering::SeqCst)
     }
 
     /// Those that are there transport nothing any more, and stay open; later ones do.
@@ -142,6 +149,7 @@ impl Shared {
                 break;
             }
         }
+        self.has_broken.store(true, Ordering::SeqCst);
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
     }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fs9_tests::proxy::{Fault, Proxy};
-use fs9_tests::tiers::{Duplex, Far, HEAD, PATIENCE, Random, note, number_of, peer, unix_address, within};
+use fs9_tests::tiers::{Duplex, HEAD, PATIENCE, Random, note, number_of, unix_address, within};
 use fs9_tests::wait_for;
 use fs9_tiers::error::{Reason, RecvError, RecvTimeoutError, SendError, TrySendError, Unfit};
 use fs9_tiers::remote::{CHANNELS, Listener, Options, dial, listen};
@@ -25,6 +25,14 @@ fn ends<A: Message, B: Message>() -> (Peer<A, B>, Peer<B, A>, Listener) {
     let listener = listen(LOCAL).unwrap();
     let near = dial(listener.address()).unwrap();
     (near, listener.accept_timeout(PATIENCE).unwrap(), listener)
+}
+
+/// The two ends of a connection through a proxy, which transports everything until it is told otherwise.
+fn proxied<A: Message, B: Message>(options: &Options) -> (Peer<A, B>, Peer<B, A>, Proxy, Listener) {
+    let listener = options.listen(LOCAL).unwrap();
+    let proxy = Proxy::before(listener.address(), Fault::None, 1);
+    let near = options.dial(proxy.address()).unwrap();
+    (near, listener.accept_timeout(PATIENCE).unwrap(), proxy, listener)
 }
 
 /// Sends notes of all lengths until told to stop, then one that is the last.
@@ -79,10 +87,7 @@ fn dial_until_it_works<Out: Message, In: Message>(proxy: &Proxy) -> Peer<Out, In
 #[test]
 fn questions_and_answers_survive_breaks() {
     within(PATIENCE * 6, || {
-        let listener = listen(LOCAL).unwrap();
-        let proxy = Proxy::before(listener.address(), Fault::None, 1);
-        let near: Peer<u64, u64> = dial(proxy.address()).unwrap();
-        let far: Peer<u64, u64> = listener.accept_timeout(PATIENCE).unwrap();
+        let (near, far, proxy, _listener) = proxied::<u64, u64>(&Options::new());
         let server = thread::spawn(move || {
             for number in far.iter() {
                 far.send(number + 1).unwrap();
@@ -105,10 +110,7 @@ fn questions_and_answers_survive_breaks() {
 #[test]
 fn after_linger_both_sides_are_told() {
     let options = Options::new().linger(Duration::from_millis(200));
-    let listener = options.listen(LOCAL).unwrap();
-    let proxy = Proxy::before(listener.address(), Fault::None, 1);
-    let near: Duplex = options.dial(proxy.address()).unwrap();
-    let far: Duplex = listener.accept_timeout(PATIENCE).unwrap();
+    let (near, far, proxy, _listener) = proxied::<Vec<u8>, Vec<u8>>(&options);
     near.send(note(1, HEAD)).unwrap();
     assert_eq!(number_of(&far.recv_timeout(PATIENCE).unwrap()), 1);
     let begin = Instant::now();
@@ -125,10 +127,7 @@ fn after_linger_both_sides_are_told() {
 fn a_link_that_is_silent_is_replaced() {
     within(PATIENCE * 3, || {
         let options = Options::new().keep_alive(Duration::from_millis(300));
-        let listener = options.listen(LOCAL).unwrap();
-        let proxy = Proxy::before(listener.address(), Fault::None, 1);
-        let near: Duplex = options.dial(proxy.address()).unwrap();
-        let far: Duplex = listener.accept_timeout(PATIENCE).unwrap();
+        let (near, far, proxy, _listener) = proxied::<Vec<u8>, Vec<u8>>(&options);
         near.send(note(1, HEAD)).unwrap();
         assert_eq!(number_of(&far.recv_timeout(PATIENCE).unwrap()), 1);
         proxy.silence();
@@ -141,60 +140,17 @@ fn a_link_that_is_silent_is_replaced() {
 #[test]
 fn a_link_over_which_nobody_speaks_stays() {
     let options = Options::new().keep_alive(Duration::from_millis(150));
-    let listener = options.listen(LOCAL).unwrap();
-    let proxy = Proxy::before(listener.address(), Fault::None, 1);
-    let near: Duplex = options.dial(proxy.address()).unwrap();
-    let far: Duplex = listener.accept_timeout(PATIENCE).unwrap();
+    let (near, far, proxy, _listener) = proxied::<Vec<u8>, Vec<u8>>(&options);
     assert_eq!(near.recv_timeout(Duration::from_millis(600)), Err(RecvTimeoutError::Timeout));
     far.send(note(1, HEAD)).unwrap();
     assert_eq!(number_of(&near.recv_timeout(PATIENCE).unwrap()), 1);
     assert_eq!(proxy.connections(), 1, "it was never taken for broken");
 }
 
-fn obeying_listener(address: &str) -> (Far, String) {
-    let mut far = Far::program(&mut peer(&["obey", "listen", address]));
-    let address = far.answer();
-    (far, address)
-}
-
-#[test]
-fn a_program_that_is_killed_cannot_be_reached() {
-    let short = Options::new().linger(Duration::from_millis(200));
-    let listener = short.listen(LOCAL).unwrap();
-    let far = Far::program(&mut peer(&["obey", "dial", listener.address()]));
-    let near: Duplex = listener.accept_timeout(PATIENCE).unwrap();
-    let mut far = far.greeted();
-    assert_eq!(far.ask("send 1 24"), "sent");
-    far.kill();
-    assert_eq!(number_of(&near.recv_timeout(PATIENCE).unwrap()), 1);
-    assert_eq!(near.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected(Reason::Unreachable)));
-
-    let (far, address) = obeying_listener(LOCAL);
-    let near: Duplex = short.dial(&address).unwrap();
-    let mut far = far.greeted();
-    far.start_and_block("recv");
-    far.kill();
-    assert_eq!(near.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected(Reason::Unreachable)));
-}
-
-#[test]
-fn a_program_that_was_started_again_has_lost_its_sessions() {
-    let address = unix_address();
-    let (far, _) = obeying_listener(&address);
-    let near: Duplex = dial(&address).unwrap();
-    let mut far = far.greeted();
-    far.kill();
-    let (_another, _) = obeying_listener(&address);
-    assert_eq!(near.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected(Reason::Lost)));
-}
-
 #[test]
 fn what_was_sent_before_an_end_arrives_after_a_break() {
     within(PATIENCE * 3, || {
-        let listener = listen(LOCAL).unwrap();
-        let proxy = Proxy::before(listener.address(), Fault::None, 1);
-        let near: Duplex = dial(proxy.address()).unwrap();
-        let far: Duplex = listener.accept_timeout(PATIENCE).unwrap();
+        let (near, far, proxy, _listener) = proxied::<Vec<u8>, Vec<u8>>(&Options::new());
         proxy.cut();
         near.send(note(1, 100_000)).unwrap();
         drop(near);
@@ -385,10 +341,7 @@ fn the_reason_of_a_handed_over_end_goes_with_it() {
 #[test]
 fn a_connection_that_ends_takes_the_ends_with_it_that_went_over_it() {
     let options = Options::new().linger(Duration::from_millis(100));
-    let listener = options.listen(LOCAL).unwrap();
-    let proxy = Proxy::before(listener.address(), Fault::None, 1);
-    let near: Peer<u8, u8> = options.dial(proxy.address()).unwrap();
-    let far: Peer<u8, u8> = listener.accept_timeout(PATIENCE).unwrap();
+    let (near, far, proxy, _listener) = proxied::<u8, u8>(&options);
     let (x, y) = pair::<u8, u8>();
     near.send_with(1, vec![y.into()]).unwrap();
     let y: Peer<u8, u8> = far.recv_with().unwrap().1.remove(0).claim().unwrap();
