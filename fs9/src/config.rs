@@ -126,6 +126,7 @@ fn read_mount(mount: &mut Section<'_, '_>, options: &mut Options) {
     mount.set("listen", &mut options.serving.listen, value::addresses);
     mount.set("insecure", &mut options.serving.insecure, value::boolean);
     mount.set("linger", &mut options.serving.linger, value::duration);
+    mount.set("keep_alive", &mut options.serving.keep_alive, value::lasting(Attach::SHORTEST));
     mount.set("export_nodes", &mut options.serving.export_nodes, value::boolean);
 }
 

@@ -11,6 +11,7 @@ use fs9_tiers::Peer;
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
+use crate::attachment::Attach;
 use crate::config::Item;
 use crate::crew::Crew;
 use crate::descriptor::{Descriptor, caller, open};
@@ -37,8 +38,9 @@ use crate::tree::{NodeId, Part};
 pub const LARGEST_MESSAGE: usize = MAX_WRITE - PAGE;
 /// Threads that one mount can be served by.
 pub const MOST_THREADS: usize = 64;
-/// How long a connection that has broken is waited for, unless said.
+/// How long a connection that has broken is waited for, and after how long a silence one has, unless said.
 pub const LINGER: Duration = Duration::from_secs(30);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(45);
 const MAX_WRITE: usize = 1 << 20;
 const PAGE: usize = 4096;
 
@@ -93,13 +95,15 @@ pub struct Serving {
     pub insecure: bool,
     /// How long what a client has open is kept for it when its connection breaks.
     pub linger: Duration,
+    /// After so long a silence the connection of a session has broken.
+    pub keep_alive: Duration,
     /// Clients see the nodes that are attached here, and use their trees.
     pub export_nodes: bool,
 }
 
 impl Default for Serving {
     fn default() -> Self {
-        Serving { listen: Vec::new(), insecure: false, linger: LINGER, export_nodes: false }
+        Serving { listen: Vec::new(), insecure: false, linger: LINGER, keep_alive: KEEP_ALIVE, export_nodes: false }
     }
 }
 
@@ -120,13 +124,15 @@ impl Default for Serving {
 #[must_use = "nothing is mounted before `mount`"]
 pub struct Builder {
     options: Options,
+    /// Addresses that were not looked at yet.
+    listen: Vec<String>,
     workers: usize,
     grace: Duration,
 }
 
 impl From<Options> for Builder {
     fn from(options: Options) -> Self {
-        Builder { options, workers: 256, grace: Duration::from_secs(2) }
+        Builder { options, listen: Vec::new(), workers: 256, grace: Duration::from_secs(2) }
     }
 }
 
@@ -163,12 +169,51 @@ impl Builder {
         Builder { grace, ..self }
     }
 
+    /// Serves other nodes and clients of 9P at `address` too: `unix:/path` or `tcp://host:port`, as `fs9 up --listen`; may be
+    /// said several times. Who may come to which, and as whom, docs/semantics.md says under "Clients from elsewhere".
+    ///
+    /// ```no_run
+    /// let mount = fs9::Mount::builder().listen("tcp://127.0.0.1:0").linger(Duration::from_secs(5)).mount("p")?;
+    /// println!("fs9 attach q/n/p {}", mount.listening()[0]); // the port that it became
+    /// # use std::time::Duration;
+    /// # Ok::<(), fs9::MountError>(())
+    /// ```
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen.push(address.into());
+        self
+    }
+
+    /// Whether to listen also where others can hear and change what is said, at a `tcp://` that is not of this machine; who
+    /// comes there is the mount's owner. No, unless said.
+    pub fn insecure(mut self, insecure: bool) -> Self {
+        self.options.serving.insecure = insecure;
+        self
+    }
+
+    /// How long what another fs9 has open here is kept when its connection breaks: 30 s unless said.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.options.serving.linger = linger;
+        self
+    }
+
+    /// After how long a silence the connection of another fs9 counts as broken: 45 s unless said, and 100 ms at least.
+    pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.options.serving.keep_alive = keep_alive.max(Attach::SHORTEST);
+        self
+    }
+
+    /// Whether those who come see the nodes that are attached to this mount, and use their trees. No, unless said.
+    pub fn export_nodes(mut self, export_nodes: bool) -> Self {
+        self.options.serving.export_nodes = export_nodes;
+        self
+    }
+
     /// Mounts on `dir`, an empty directory. When this returns the mount is usable, and served by threads of its own. A
     /// mount that a killed server has left behind there is taken away first.
     ///
     /// # Errors
-    /// [`MountError::Unusable`] when `dir` cannot be mounted on, [`MountError::Refused`] with what the kernel or
-    /// fusermount3 says.
+    /// [`MountError::Unusable`] when `dir` cannot be mounted on, [`MountError::Unheard`] when an address cannot be listened
+    /// on, [`MountError::Refused`] with what the kernel or fusermount3 says.
     ///
     /// ```no_run
     /// let mount = fs9::Mount::builder().mount("p")?;
@@ -182,6 +227,9 @@ impl Builder {
     pub(crate) fn mount_on(mut self, prepared: &Prepared) -> Result<Mount, MountError> {
         let limits = &mut self.options.limits;
         limits.message = limits.message.min(message_limit());
+        for address in std::mem::take(&mut self.listen) {
+            self.options.serving.listen.push(address.parse().map_err(ListenError::Address)?);
+        }
         let listeners = listeners(&self.options.serving)?;
         let store = Store::new(limits.bytes, MAX_WRITE + PAGE);
         let keeper = Arc::new(Keeper::default());
@@ -220,6 +268,7 @@ impl Builder {
             owner,
             limit: self.options.limits.message,
             linger: self.options.serving.linger,
+            keep_alive: self.options.serving.keep_alive,
             links: keeper.links(),
             export_nodes: self.options.serving.export_nodes,
         };
@@ -312,8 +361,8 @@ impl Mount {
         &self.dir
     }
 
-    /// Where clients from elsewhere find it.
-    pub(crate) fn listening(&self) -> &[String] {
+    /// Where clients from elsewhere find it, see [`Builder::listen`]: of port 0 the one that it became.
+    pub fn listening(&self) -> &[String] {
         &self.listening
     }
 

@@ -108,7 +108,7 @@ impl<'a> Talk<'a> {
     fn connect(&mut self) {
         let (id, received) = ([self.byte() % 2 + 1; 16], u64::from(self.byte() % 16));
         self.client.handle_connected(self.now);
-        let session = Reply::Session { id, epoch: 1, received, linger_ms: 5000, limit: 4096 };
+        let session = Reply::Session { id, epoch: 1, received, linger_ms: 5000, keep_alive_ms: 5000, limit: 4096 };
         for reply in [Reply::Version { msize: 8192, version: Dialect::Own.version() }, session] {
             let mut frame = Vec::new();
             reply.emit(Dialect::Own, NO_TAG, &mut frame);

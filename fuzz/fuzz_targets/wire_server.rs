@@ -12,7 +12,7 @@ use fs9_proto::session;
 use fs9_proto::{Dialect, Fid, NO_TAG, Reply, Request, Tag};
 use libfuzzer_sys::fuzz_target;
 
-const IDENTITY: Identity = Identity { id: [7; 16], epoch: 7, linger_ms: 1000, limit: 4096 };
+const IDENTITY: Identity = Identity { id: [7; 16], epoch: 7, linger_ms: 1000, keep_alive_ms: 1000, limit: 4096 };
 const LIMITS: Limits = Limits { fids: 2, requests: 4, kept: session::Limits { frames: 32, bytes: 1 << 16 } };
 const MSIZE: u32 = 8192;
 /// All that one conversation may have.

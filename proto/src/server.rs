@@ -55,6 +55,8 @@ pub struct Identity {
     pub epoch: u64,
     /// How long it is kept without a connection, in milliseconds.
     pub linger_ms: u32,
+    /// After so long a silence its connection counts as broken here, in milliseconds.
+    pub keep_alive_ms: u32,
     /// The longest message, in bytes.
     pub limit: u32,
 }
@@ -156,9 +158,9 @@ impl<F> Server<F> {
 
     fn welcome(&mut self, tag: Tag) {
         let Some((identity, session)) = &self.session else { return };
-        let Identity { id, epoch, linger_ms, limit } = *identity;
+        let Identity { id, epoch, linger_ms, keep_alive_ms, limit } = *identity;
         let received = session.received_frames();
-        self.push(frame(Dialect::Own, tag, &Reply::Session { id, epoch, received, linger_ms, limit }));
+        self.push(frame(Dialect::Own, tag, &Reply::Session { id, epoch, received, linger_ms, keep_alive_ms, limit }));
     }
 
     /// The connection is gone. A session waits for another; what a standard client was to be told is forgotten.

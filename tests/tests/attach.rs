@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use fs9_tests::file::{Fd, later};
 use fs9_tests::process::resources;
+use fs9_tests::proxy::{Fault, Proxy};
 use fs9_tests::waiter::{Waiter, wait_all_released, wait_opens, wait_waiting};
 use fs9_tests::{Mount, fs9, stdout, wait_for};
 use rustix::event::PollFlags;
@@ -52,8 +53,19 @@ impl Two {
     }
 
     fn attach(&self, name: &str, options: &[&str]) -> std::process::Output {
+        self.attach_to(&self.address, name, options)
+    }
+
+    fn attach_to(&self, address: &str, name: &str, options: &[&str]) -> std::process::Output {
         let path = self.near.path("n").join(name);
-        fs9(&["attach", path.to_str().unwrap(), &self.address]).args(options).output().unwrap()
+        fs9(&["attach", path.to_str().unwrap(), address]).args(options).output().unwrap()
+    }
+
+    /// The far node once more, as `n/cut`, through something that breaks.
+    fn behind_proxy(&self, options: &[&str]) -> Proxy {
+        let proxy = Proxy::before(&self.address, Fault::None, 1);
+        stdout(self.attach_to(proxy.address(), "cut", options));
+        proxy
     }
 
     /// A path of the far tree, through the link.
@@ -379,6 +391,91 @@ fn a_stopped_node_is_not_waited_for() {
     // What came meanwhile for those who were sent away is lost to nobody.
     Fd::writer(two.far.path("q")).write("still").unwrap();
     assert_eq!(Fd::reader(two.path("q")).read(9), Ok(b"still".to_vec()));
+}
+
+#[test]
+fn a_link_that_is_cut_while_others_wait_goes_on_as_if_nothing_had_happened() {
+    let two = Two::tcp();
+    let proxy = two.behind_proxy(&[]);
+    two.near.run("fs9 new p/n/far/q; fs9 new p/n/far/full");
+    let (reader, writer) = (Fd::reader(two.near.path("n/cut/q")), Fd::writer(two.near.path("n/cut/full")));
+    writer.write("first").unwrap();
+    for round in 1..=5 {
+        let text = format!("message {round}");
+        let (reading, writing) = (reader.reading(99), writer.writing(text.clone()));
+        wait_waiting(&two.far, 2);
+        proxy.cut();
+        wait_for("another connection", || (proxy.connections() > round).then_some(()));
+        // What comes while nobody knows yet whether there is a link is for who waits, and comes once.
+        Fd::writer(two.far.path("q")).write(text.clone()).unwrap();
+        assert_eq!(reading.get(), Ok(text.clone().into_bytes()));
+        let before = if round == 1 { "first".into() } else { format!("message {}", round - 1) };
+        assert_eq!(Fd::reader(two.far.path("full")).read(99), Ok(before.into_bytes()));
+        assert_eq!(writing.get(), Ok(text.len()));
+    }
+    assert_eq!((two.far.figure("q", "sent"), two.far.figure("full", "sent")), (5, 6));
+    two.far.assert_ledgers_balance();
+    let cut = two.near.status()["nodes"].as_array().unwrap()[0].clone();
+    assert_eq!((&cut["name"], &cut["unknown"]), (&"n/cut".into(), &0.into()));
+}
+
+#[test]
+fn a_stream_of_messages_is_cut_again_and_again() {
+    const MESSAGES: usize = 400;
+    let two = Two::tcp();
+    let proxy = two.behind_proxy(&[]);
+    two.near.run("fs9 new p/n/far/q");
+    let (writer, reader) = (Fd::writer(two.near.path("n/cut/q")), Fd::reader(two.near.path("n/cut/q")));
+    let writing = later(move || (0..MESSAGES).all(|number| writer.write(format!("{number}")).is_ok()));
+    for number in 0..MESSAGES {
+        if number % 40 == 20 {
+            proxy.cut();
+        }
+        assert_eq!(reader.read(99), Ok(number.to_string().into_bytes()), "nothing lost, nothing twice, all in order");
+    }
+    assert!(writing.get());
+    two.far.wait_figure("q", "sent", MESSAGES as u64);
+    two.far.assert_ledgers_balance();
+}
+
+#[test]
+fn a_link_that_falls_silent_is_found_and_made_again() {
+    let mut two = Two::tcp();
+    assert!(two.far.down().status.success());
+    two.far.up(&["--listen", &two.address, "--keep-alive", "3s"]);
+    two.wait_state("up");
+    let proxy = two.behind_proxy(&["--keep-alive", "500ms"]);
+    two.near.run("fs9 new p/n/far/q");
+    let reader = Fd::reader(two.near.path("n/cut/q"));
+    let reading = reader.reading(9);
+    wait_waiting(&two.far, 1);
+    proxy.silence();
+    Fd::writer(two.far.path("q")).write("late").unwrap();
+    assert_eq!(reading.get(), Ok(b"late".to_vec()));
+    assert!(proxy.connections() > 1);
+    // A far side that is less patient than this one hears something in time, all the same.
+    let other = Proxy::before(&two.address, Fault::None, 1);
+    stdout(two.attach_to(other.address(), "quiet", &["--keep-alive", "1h"]));
+    let clock = Fd::reader(two.near.path("timer/1s"));
+    wait_for("more than the far side waits", || (clock.text().trim().parse::<u32>().unwrap() > 4).then_some(()));
+    assert_eq!(other.connections(), 1);
+}
+
+#[test]
+fn a_write_that_waits_at_a_node_that_is_restarted_is_unknown() {
+    let mut two = Two::new("tcp://127.0.0.1:0", &["--linger", "60s"]);
+    two.near.run("fs9 new p/n/far/q");
+    let fd = both(two.path("q"));
+    fd.write("full").unwrap();
+    let writing = fd.writing("nobody knows");
+    wait_waiting(&two.far, 1);
+    two.kill_far();
+    two.revive();
+    assert_eq!(writing.get(), Err(Errno::IO));
+    assert_eq!((fd.write("x"), fd.read(9), fd.read(9)), (Err(Errno::PIPE), Err(Errno::CONNRESET), Ok(Vec::new())));
+    let node = two.node();
+    assert_eq!((&node["unknown"], &node["state"]), (&1.into(), &"up".into()));
+    assert_eq!(two.near.run("echo anew > p/n/far/q; cat p/n/far/q:whole"), "anew\n");
 }
 
 #[test]

@@ -179,6 +179,31 @@ fn functions_of_several_clients_run_at_once_as_many_as_there_are_workers() {
 }
 
 #[test]
+fn a_mount_serves_other_nodes_where_it_is_told_to_listen() {
+    let home = Home::new();
+    let socket = format!("unix:{}", home.path("s").display());
+    let builder = Mount::builder().listen("tcp://127.0.0.1:0").listen(&*socket).export_nodes(true);
+    let times = [Duration::from_secs(5), Duration::from_secs(9)];
+    let mount = home.mount(builder.linger(times[0]).keep_alive(times[1]).insecure(true));
+    let _hello = mount.serve("hello", |name| [b"hello, ", name].concat()).unwrap();
+    let tcp = mount.listening()[0].clone();
+    assert!(tcp.starts_with("tcp://127.0.0.1:") && !tcp.ends_with(":0"), "{tcp}");
+    assert_eq!(mount.listening()[1], socket);
+    let script = format!(
+        "mkdir r; fs9 up -q r; trap 'fs9 down r > /dev/null' EXIT; fs9 attach r/n/a {tcp}; fs9 attach r/n/b {socket}
+         for n in a b; do fs9 call r/n/$n/hello world; echo; done; fs9 attach p/n/self {socket}; ls r/n/a/n"
+    );
+    assert_eq!(home.run(&script), "hello, world\nhello, world\nself\n");
+    for (address, why) in
+        [("nowhere", "is no address"), ("tcp://192.0.2.1", "--insecure"), (&*socket, "another server")]
+    {
+        let other = Home::new();
+        let error = Mount::builder().listen(address).mount(other.path("p")).unwrap_err();
+        assert!(matches!(error, MountError::Unheard(_)) && error.to_string().contains(why), "{error}");
+    }
+}
+
+#[test]
 fn a_panic_ends_its_own_connection_and_nothing_else() {
     let home = Home::new();
     let mount = home.mount(Mount::builder());

@@ -60,7 +60,8 @@ pub struct Detach {
     path: PathBuf,
 }
 
-fn lasting(text: &str) -> Result<Duration, String> {
+/// A time after which a silent link is broken.
+pub fn lasting(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let shortest = attachment::Attach::SHORTEST;
     if time >= shortest { Ok(time) } else { Err(format!("{} at least", humantime::format_duration(shortest))) }

@@ -18,6 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::attach::lasting;
 use super::failure::Quiet;
 use super::notify;
 use super::output::print;
@@ -67,6 +68,9 @@ pub struct Up {
     /// How long what a client has open is kept when its connection breaks [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     linger: Option<Duration>,
+    /// A connection of another fs9 from which nothing has come for so long is broken [default: 45s]
+    #[arg(long, value_name = "TIME", value_parser = lasting)]
+    keep_alive: Option<Duration>,
     #[command(flatten)]
     figures: Figures,
     /// Serve in the background: say `ready` on standard output, then nothing more
@@ -157,6 +161,7 @@ impl Up {
             serving.insecure |= self.insecure;
             serving.export_nodes |= self.export_nodes;
             serving.linger = self.linger.unwrap_or(serving.linger);
+            serving.keep_alive = self.keep_alive.unwrap_or(serving.keep_alive);
             if !self.listen.is_empty() {
                 serving.listen.clone_from(&self.listen);
             }

@@ -39,8 +39,6 @@ use crate::ticket::Effects;
 const MSIZE: u32 = (1 << 20) + 4096;
 /// So long somebody may take to say who is to be served.
 const GREETING: Duration = Duration::from_secs(10);
-/// So long a session may be silent, whose client says so when it has nothing to say.
-const SILENCE: Duration = Duration::from_secs(45);
 /// So long a client may leave lying what it is told.
 const DEAFNESS: Duration = Duration::from_secs(45);
 /// So long nobody is let in when there is no descriptor for them.
@@ -76,6 +74,8 @@ pub struct House {
     pub limit: usize,
     /// How long a session is kept without a connection.
     pub linger: Duration,
+    /// So long a session may be silent, whose client says so when it has nothing to say.
+    pub keep_alive: Duration,
     /// The nodes that it has attached.
     pub links: Arc<Links>,
     /// Whether these are shown to those who come.
@@ -390,7 +390,7 @@ impl Porter {
         let is_session = matches!(&connection.stage, Stage::Client(client) if client.state().talk.identity().is_some());
         let limits = [
             (connection.is_stranger.then_some(connection.since), GREETING, "it has not said whom to serve"),
-            (is_session.then_some(connection.heard), SILENCE, "it is silent"),
+            (is_session.then_some(connection.heard), self.house.keep_alive, "it is silent"),
             (slow_since(connection), DEAFNESS, "it does not take what it is told"),
         ];
         let dues = limits.into_iter().filter_map(|(since, time, why)| Some((since? + time, why)));

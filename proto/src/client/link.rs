@@ -9,6 +9,9 @@ use crate::message::{Dialect, NO_TAG, Reply, Request};
 use crate::session::{Limits, Session};
 use crate::violation::Violation;
 
+/// The far side is not asked to say something again and again, whatever it wants.
+const SHORTEST_KEEP_ALIVE: Duration = Duration::from_millis(100);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// No connection.
@@ -41,13 +44,15 @@ pub(super) struct Link {
     heard: Option<Instant>,
     pinged: Instant,
     linger: Duration,
+    /// After a third of this silence the far side is asked to say something.
+    keep_alive: Duration,
     identity: Identity,
     msize: Option<u32>,
     loss: Loss,
 }
 
 impl Link {
-    pub fn new(linger: Duration, now: Instant) -> Link {
+    pub fn new(linger: Duration, keep_alive: Duration, now: Instant) -> Link {
         Link {
             state: State::Down,
             since: now,
@@ -55,6 +60,7 @@ impl Link {
             heard: None,
             pinged: now,
             linger,
+            keep_alive,
             identity: Identity::default(),
             msize: None,
             loss: Loss::Ended,
@@ -174,9 +180,11 @@ impl<T> Client<T> {
                 self.refuse(Refusal::Error { errno, reason: reason.to_owned() });
                 Ok(())
             }
-            (State::Session, Reply::Session { id, epoch, received, linger_ms, limit }) => {
+            (State::Session, Reply::Session { id, epoch, received, linger_ms, keep_alive_ms, limit }) => {
                 let linger = Duration::from_millis(linger_ms.into());
                 self.link.linger = linger.min(self.settings.linger);
+                let keep_alive = Duration::from_millis(keep_alive_ms.into()).max(SHORTEST_KEEP_ALIVE);
+                self.link.keep_alive = keep_alive.min(self.settings.keep_alive);
                 self.handle_session(Identity { id, epoch }, received, limit)
             }
             _ => Err(Violation::Greeting),
@@ -248,6 +256,6 @@ impl<T> Client<T> {
 
     fn pings_at(&self) -> Option<Instant> {
         let silent = self.link.alive().max(self.link.pinged);
-        self.link.is_up().then(|| silent + self.settings.keep_alive / 3)
+        self.link.is_up().then(|| silent + self.link.keep_alive / 3)
     }
 }

@@ -137,7 +137,7 @@ impl Talk {
 }
 
 fn session(id: u8, received: u64) -> Reply<'static> {
-    Reply::Session { id: [id; 16], epoch: 5, received, linger_ms: 20_000, limit: 1000 }
+    Reply::Session { id: [id; 16], epoch: 5, received, linger_ms: 20_000, keep_alive_ms: 45_000, limit: 1000 }
 }
 
 fn tag(said: &str) -> u16 {
@@ -379,6 +379,23 @@ fn a_silent_link_is_asked_and_then_given_up() {
     assert_eq!(t.wait(SECOND), "down");
     t.client.handle_connected(t.now);
     assert_eq!(t.wait(10 * SECOND), "down", "nobody greets");
+}
+
+#[test]
+fn a_server_that_is_less_patient_is_pinged_more_often() {
+    let mut t = Talk::new();
+    t.client.handle_connected(t.now);
+    let version = Dialect::Own.version();
+    t.says(NO_TAG.0, Reply::Version { msize: 8192, version });
+    t.says(
+        NO_TAG.0,
+        Reply::Session { id: [1; 16], epoch: 5, received: 0, linger_ms: 0, keep_alive_ms: 9000, limit: 1000 },
+    );
+    t.sent();
+    assert_eq!((t.wait(2 * SECOND), t.sent()), (String::new(), Vec::<String>::new()));
+    assert_eq!((t.wait(SECOND), t.sent()), (String::new(), vec!["- Tping".to_owned()]));
+    assert_eq!(t.wait(41 * SECOND), "", "we wait as long as we have said");
+    assert_eq!(t.wait(SECOND), "down, lost: Lingered");
 }
 
 #[test]

@@ -86,8 +86,9 @@ messages! {
         125 Old Stat { stat: Stat<'a> => counted },
         /// `wstat`
         127 Old Wstat,
-        /// `session id[16] epoch[8] received[8] linger_ms[4] limit[4]`: the session, and the longest message.
-        201 Own Session { id: [u8; 16], epoch: u64, received: u64, linger_ms: u32, limit: u32 },
+        /// `session id[16] epoch[8] received[8] linger_ms[4] keep_alive_ms[4] limit[4]`: the session, how long it outlives a
+        /// connection and that a silence, and the longest message.
+        201 Own Session { id: [u8; 16], epoch: u64, received: u64, linger_ms: u32, keep_alive_ms: u32, limit: u32 },
         /// `enter qid[13] stream[1]`: of a stream offsets mean nothing, and Tsend and Trecv are for it.
         203 Own Enter { qid: Qid, stream: bool },
         /// `send count[4]`: so many bytes were sent.

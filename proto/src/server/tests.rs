@@ -11,7 +11,7 @@ fn plain(dialect: Dialect) -> Server<&'static str> {
 }
 
 fn session() -> Server<&'static str> {
-    let identity = Identity { id: [7; 16], epoch: 1, linger_ms: 30_000, limit: 1_044_480 };
+    let identity = Identity { id: [7; 16], epoch: 1, linger_ms: 30_000, keep_alive_ms: 45_000, limit: 1_044_480 };
     let mut server = Server::begin(Tag(0), 1 << 20, identity, Limits::default());
     assert_eq!(heard(&mut server), ["0 session received 0"]);
     server

@@ -136,7 +136,8 @@ impl Far {
                 let mut id = [0; 16];
                 id[..8].copy_from_slice(&self.seated.to_le_bytes());
                 let linger_ms = self.linger.as_millis() as u32;
-                let identity = Identity { id, epoch: self.epoch, linger_ms, limit: MSIZE - 4096 };
+                let identity =
+                    Identity { id, epoch: self.epoch, linger_ms, keep_alive_ms: 45_000, limit: MSIZE - 4096 };
                 let server = Server::begin(tag, msize, identity, Limits::default());
                 door.frames.set_limit(msize);
                 door.seat = Some(self.seated);

@@ -9,7 +9,7 @@ use fs9_tiers::error::Reason;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-use super::{Alarm, Connection, End, Kept, MSIZE, OTHERS, Porter, SILENCE, Stage, random};
+use super::{Alarm, Connection, End, Kept, MSIZE, OTHERS, Porter, Stage, random};
 use crate::local::verb;
 use crate::net::client::{Client, Link};
 use crate::net::spot::Place;
@@ -26,8 +26,10 @@ impl Porter {
             }
             Hello::Begin { tag, msize } => {
                 let id = random();
-                let linger_ms = u32::try_from(self.house.linger.as_millis()).unwrap_or(u32::MAX);
-                let identity = Identity { id, epoch: self.epoch, linger_ms, limit: self.house.limit as u32 };
+                let [linger_ms, keep_alive_ms] = [self.house.linger, self.house.keep_alive]
+                    .map(|time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
+                let limit = self.house.limit as u32;
+                let identity = Identity { id, epoch: self.epoch, linger_ms, keep_alive_ms, limit };
                 let client = self.admit(key, Talk::begin(tag, msize, identity, limits))?;
                 self.sessions.insert(id, Kept { client, alone_since: None });
                 self.settle(key);
@@ -82,7 +84,7 @@ impl Porter {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.frames.set_limit(MSIZE);
         self.strangers -= usize::from(std::mem::take(&mut connection.is_stranger));
-        let alarm = (Instant::now() + SILENCE, Alarm::Connection(key, connection.serial));
+        let alarm = (Instant::now() + self.house.keep_alive, Alarm::Connection(key, connection.serial));
         self.alarms.insert(alarm);
     }
 

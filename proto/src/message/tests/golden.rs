@@ -171,7 +171,7 @@ pub fn replies() -> Vec<Golden<Reply<'static>>> {
         (Old, "07000000 7b 0100", Tag(1), Reply::Remove),
         (Old, "4a000000 7d 0100 4100 3f00 0000 00000000 00 00000000 2a00000000000000 80010000 01000000 03000000 0000000000000000 0400 6a6f6273 0400 75736572 0400 75736572 0400 75736572", Tag(1), Reply::Stat { stat: STAT }),
         (Old, "07000000 7f 0100", Tag(1), Reply::Wstat),
-        (Own, "2f000000 c9 ffff 000102030405060708090a0b0c0d0e0f 8877665544332211 0300000000000000 30750000 00f00f00", NO_TAG, Reply::Session { id: ID, epoch: EPOCH, received: 3, linger_ms: 30_000, limit: 1_044_480 }),
+        (Own, "33000000 c9 ffff 000102030405060708090a0b0c0d0e0f 8877665544332211 0300000000000000 30750000 c8af0000 00f00f00", NO_TAG, Reply::Session { id: ID, epoch: EPOCH, received: 3, linger_ms: 30_000, keep_alive_ms: 45_000, limit: 1_044_480 }),
         (Own, "15000000 cb 0100 00 00000000 2a00000000000000 01", Tag(1), Reply::Enter { qid: FILE, stream: true }),
         (Own, "0b000000 cd 0100 05000000", Tag(1), Reply::Send { count: 5 }),
         (Own, "0c000000 cf 0100 68656c6c6f", Tag(1), Reply::Recv { data: b"hello" }),
