@@ -1,8 +1,6 @@
 //! The public key of a node: its name towards the others.
 
-use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
@@ -26,8 +24,10 @@ const PREFIX: &str = "fs9:";
 /// assert_eq!(key.to_string(), "fs9:5jfgyy7ctrjavpxvkb5rglwf7gkuo5vox27hxescd3vgsfcg2iwa");
 /// assert_eq!(key.to_string().parse(), Ok(key));
 /// ```
-#[derive(Clone, Copy)]
-pub struct Key(VerifyingKey);
+///
+/// It is kept as its 32 bytes: the point is six times as large, and found again where a signature is checked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key([u8; 32]);
 
 /// Why something is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,22 +55,23 @@ impl Key {
         if key.to_edwards().compress().as_bytes() != bytes {
             return Err(KeyError::Point);
         }
-        Ok(Key(key))
+        Ok(Key(*bytes))
     }
 
     /// The key that belongs to a private one: as it was made it is neither weak nor in a second encoding.
     pub(crate) fn of(secret: &SigningKey) -> Key {
-        Key(secret.verifying_key())
+        Key(secret.verifying_key().to_bytes())
     }
 
     /// Its bytes, as RFC 8032 encodes them.
     pub fn as_bytes(&self) -> &[u8; 32] {
-        self.0.as_bytes()
+        &self.0
     }
 
     /// Whether this is a signature of `message` by this key. Of all encodings of a signature one is accepted.
     pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        self.0.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+        let signature = Signature::from_bytes(signature);
+        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
     }
 }
 
@@ -107,32 +108,6 @@ impl fmt::Display for Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Key) -> bool {
-        self.as_bytes() == other.as_bytes()
-    }
-}
-
-impl Eq for Key {}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Key) -> Ordering {
-        self.as_bytes().cmp(other.as_bytes())
-    }
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_bytes().hash(state);
     }
 }
 
