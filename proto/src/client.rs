@@ -115,7 +115,7 @@ pub enum Event<T> {
         /// What is known.
         failure: Failure,
     },
-    /// The far side has answered, and requests are on their way.
+    /// The far side has let us in, or back in, and requests are on their way.
     Up {
         /// Whether the session before is continued. Otherwise it is a new one, without fids but [`ROOT`].
         resumed: bool,

@@ -48,6 +48,10 @@ pub(super) struct Link {
     keep_alive: Duration,
     identity: Identity,
     msize: Option<u32>,
+    /// The longest message of the session.
+    limit: u32,
+    /// The session has a root.
+    is_attached: bool,
     loss: Loss,
 }
 
@@ -63,6 +67,8 @@ impl Link {
             keep_alive,
             identity: Identity::default(),
             msize: None,
+            limit: 0,
+            is_attached: false,
             loss: Loss::Ended,
         }
     }
@@ -225,13 +231,23 @@ impl<T> Client<T> {
             None => {
                 self.session = Some(Session::new(Limits::default()));
                 self.link.identity = identity;
+                self.link.is_attached = false;
                 self.asking.attach(&attach(&self.settings));
                 false
             }
         };
         self.link.state = State::Up;
-        self.events.push_back(Event::Up { resumed, limit });
+        self.link.limit = limit;
+        if self.link.is_attached {
+            self.events.push_back(Event::Up { resumed, limit });
+        }
         Ok(())
+    }
+
+    /// The session has got its root: only now is it known that the far side lets us in.
+    pub(super) fn attached(&mut self) {
+        self.link.is_attached = true;
+        self.events.push_back(Event::Up { resumed: false, limit: self.link.limit });
     }
 
     fn ping(&mut self, now: Instant) {

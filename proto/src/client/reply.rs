@@ -65,6 +65,8 @@ impl<T> Client<T> {
                     self.refuse(Refusal::Error { errno, reason: reason.to_owned() });
                     // A session without a root is none to resume.
                     self.lose(Loss::Restarted);
+                } else {
+                    self.attached();
                 }
             }
             Purpose::Call(call) => return Ok(self.handle_answer(call, tag, &asked, reply)),

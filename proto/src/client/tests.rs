@@ -23,7 +23,7 @@ impl Talk {
         let mut talk = Talk::new();
         talk.begin(1);
         assert_eq!(talk.sent(), ["0 Tattach"]);
-        assert_eq!(talk.says(0, Reply::Attach { qid: crate::Qid::default() }), "");
+        assert_eq!(talk.says(0, Reply::Attach { qid: crate::Qid::default() }), "up");
         assert_eq!(talk.ack(1), "");
         talk
     }
@@ -34,7 +34,7 @@ impl Talk {
         let version = Reply::Version { msize: 1 << 20, version: "9P2000.L.fs9" };
         assert_eq!(self.says(NO_TAG.0, version), "");
         assert_eq!(self.sent(), ["- Tsession"]);
-        assert_eq!(self.says(NO_TAG.0, session(id, 0)), "up");
+        assert_eq!(self.says(NO_TAG.0, session(id, 0)), "");
     }
 
     /// The link breaks and comes back, and the server has `received` frames of this session.
@@ -350,11 +350,27 @@ fn a_server_that_was_restarted_does_not_know_the_session() {
     let said = "read: Lost(Restarted), write: Unknown, too late: Unsent(Restarted), lost: Restarted";
     assert_eq!(t.says(NO_TAG.0, error(116)), said);
     assert_eq!(t.sent(), ["- Tsession"], "over the same connection");
-    assert_eq!(t.says(NO_TAG.0, session(2, 0)), "up");
+    assert_eq!(t.says(NO_TAG.0, session(2, 0)), "", "not before there is a root");
     t.send("write", fid);
     assert_eq!(t.events(), "write: Unsent(Restarted)", "a fid of the lost session");
     t.client.release(fid, Release::Clunk);
     assert_ne!(t.fid(), fid);
+}
+
+#[test]
+fn a_far_side_is_there_once_it_has_let_us_in() {
+    let mut t = Talk::new();
+    t.begin(1);
+    t.sent();
+    t.client.handle_broken(t.now);
+    assert_eq!(t.events(), "down");
+    t.client.handle_connected(t.now);
+    t.sent();
+    t.says(NO_TAG.0, Reply::Version { msize: 1 << 20, version: "9P2000.L.fs9" });
+    t.sent();
+    assert_eq!(t.says(NO_TAG.0, session(1, 0)), "", "it has not heard of the root yet");
+    assert_eq!(t.sent(), ["0 Tattach"]);
+    assert_eq!(t.says(0, Reply::Attach { qid: crate::Qid::default() }), "up");
 }
 
 #[test]
