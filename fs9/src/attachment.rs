@@ -30,6 +30,8 @@ pub struct Attach {
     pub address: Address,
     /// It may be another machine, to which everything goes in plain text.
     pub insecure: bool,
+    /// A node whose key is not known is trusted, and its key written down.
+    pub accept_new: bool,
     /// How long a session without a link is resumed, and who waits goes on waiting.
     pub linger: Duration,
     /// A link from which nothing has come for so long is dead.
@@ -42,7 +44,7 @@ impl Attach {
     /// At `address`, with the times that are usual.
     pub fn to(address: Address) -> Attach {
         let (linger, keep_alive) = (Duration::from_secs(30), Duration::from_secs(45));
-        Attach { address, insecure: false, linger, keep_alive, ssh: None }
+        Attach { address, insecure: false, accept_new: false, linger, keep_alive, ssh: None }
     }
 
     /// What the words after `attach` say, quoted as for sh: options, a name and an address.
@@ -54,6 +56,7 @@ impl Attach {
             match word.split_once('=') {
                 _ if word == "--" => break words.pop_front()?,
                 _ if word == "--insecure" => attach.insecure = true,
+                _ if word == "--accept-new" => attach.accept_new = true,
                 Some(("--linger", time)) => attach.linger = humantime::parse_duration(time).ok()?,
                 Some(("--keep-alive", time)) => attach.keep_alive = lasting(time)?,
                 Some(("--ssh", command)) => attach.ssh = Some(command.to_owned()),
@@ -70,8 +73,9 @@ impl Attach {
         let keep_alive = format!("--keep-alive={}", humantime::format_duration(self.keep_alive));
         let address = self.address.to_string();
         let insecure = self.insecure.then_some("--insecure");
+        let accept_new = self.accept_new.then_some("--accept-new");
         let ssh = self.ssh.as_ref().map(|command| format!("--ssh={command}"));
-        let options = insecure.into_iter().chain(ssh.as_deref()).chain([&*linger, &keep_alive]);
+        let options = insecure.into_iter().chain(accept_new).chain(ssh.as_deref()).chain([&*linger, &keep_alive]);
         let words = ["attach"].into_iter().chain(options).chain(["--", name, &address]);
         shlex::try_join(words).ok()
     }
@@ -167,7 +171,8 @@ mod tests {
     fn what_is_said_is_understood() {
         for (name, address) in [("alpha", "unix:/run/a"), ("--a b", "unix:/it's"), ("ä", "tcp://127.0.0.1:5640")] {
             let ssh = (name == "ä").then(|| "ssh -i 'a key'".to_owned());
-            let attach = Attach { linger: Duration::from_millis(1500), insecure: name == "ä", ssh, ..to(address) };
+            let (insecure, accept_new) = (name == "ä", name == "alpha");
+            let attach = Attach { linger: Duration::from_millis(1500), insecure, accept_new, ssh, ..to(address) };
             let line = attach.line(name).expect("a line");
             let rest = line.strip_prefix("attach ").expect("the verb");
             assert_eq!(Attach::parse(rest), Some((attach, name.to_owned())), "{line}");

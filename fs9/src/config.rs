@@ -128,6 +128,7 @@ fn read_mount(mount: &mut Section<'_, '_>, options: &mut Options) {
     mount.set("linger", &mut options.serving.linger, value::duration);
     mount.set("keep_alive", &mut options.serving.keep_alive, value::lasting(Attach::SHORTEST));
     mount.set("export_nodes", &mut options.serving.export_nodes, value::boolean);
+    options.serving.state = mount.take("state", value::directory);
 }
 
 fn read_limits(section: &mut Section<'_, '_>, limits: &mut Limits) {

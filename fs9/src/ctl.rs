@@ -16,7 +16,7 @@ spawn [--line | --whole | --frames | --peer] [--dir=D] [--env=K=V] [--max=N] [--
                             make a service of a program, a process for each connection; words are quoted as for sh
 rm NAME                     remove a channel or an empty directory; who waits there is hung up first
 hangup NAME                 end the conversation on a pair, or all on a service: both ends read what is there and then the end
-attach [--linger=T] [--keep-alive=T] [--insecure] [--ssh=CMD] NAME ADDR
+attach [--linger=T] [--keep-alive=T] [--insecure] [--accept-new] [--ssh=CMD] NAME ADDR
                             show the tree of the node that listens at ADDR as n/NAME; words are quoted as for sh
 detach NAME                 take n/NAME away; what is open in it fails
 stop                        end the server: everything that waits fails with ESHUTDOWN

@@ -34,6 +34,9 @@ pub struct Event<'a> {
     /// The node it is on, if that is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<&'a str>,
+    /// The key that it has proved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The number of its connection, see `status`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<u64>,

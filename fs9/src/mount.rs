@@ -17,19 +17,20 @@ use crate::crew::Crew;
 use crate::descriptor::{Descriptor, caller, open};
 use crate::fuse::door::FuseDoor;
 use crate::fuse::session::Mounted;
+use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::local::verb;
 use crate::message::Store;
 use crate::mountpoint::{Prepared, Refusal, prepare};
 use crate::name::{Client, Name, NameError};
-use crate::net::address::Address;
-use crate::net::listen::{ListenError, Listener};
+use crate::net::listen::ListenError;
 use crate::net::{House, Net};
 use crate::program::Programs;
 use crate::serve::{Acceptor, Bytes, Stage, serve, serve_one, serve_peers};
 use crate::served::{Served, Stopper};
 use crate::server::Server;
 use crate::server::access::Who;
+use crate::serving::{Front, Serving};
 use crate::spec::{ServiceSpec, Spec};
 use crate::tree::{NodeId, Part};
 
@@ -38,9 +39,6 @@ use crate::tree::{NodeId, Part};
 pub const LARGEST_MESSAGE: usize = MAX_WRITE - PAGE;
 /// Threads that one mount can be served by.
 pub const MOST_THREADS: usize = 64;
-/// How long a connection that has broken is waited for, and after how long a silence one has, unless said.
-pub const LINGER: Duration = Duration::from_secs(30);
-pub const KEEP_ALIVE: Duration = Duration::from_secs(45);
 const MAX_WRITE: usize = 1 << 20;
 const PAGE: usize = 4096;
 
@@ -84,27 +82,6 @@ pub struct Options {
     pub items: Vec<Item>,
     /// How it is found from elsewhere.
     pub serving: Serving,
-}
-
-/// How a mount is found from elsewhere.
-#[derive(Debug, Clone)]
-pub struct Serving {
-    /// Where it listens.
-    pub listen: Vec<Address>,
-    /// Also where others can hear what is said.
-    pub insecure: bool,
-    /// How long what a client has open is kept for it when its connection breaks.
-    pub linger: Duration,
-    /// After so long a silence the connection of a session has broken.
-    pub keep_alive: Duration,
-    /// Clients see the nodes that are attached here, and use their trees.
-    pub export_nodes: bool,
-}
-
-impl Default for Serving {
-    fn default() -> Self {
-        Serving { listen: Vec::new(), insecure: false, linger: LINGER, keep_alive: KEEP_ALIVE, export_nodes: false }
-    }
 }
 
 /// How to mount; made by [`Mount::builder`].
@@ -230,7 +207,7 @@ impl Builder {
         for address in std::mem::take(&mut self.listen) {
             self.options.serving.listen.push(address.parse().map_err(ListenError::Address)?);
         }
-        let listeners = listeners(&self.options.serving)?;
+        let front = self.options.serving.begin()?;
         let store = Store::new(limits.bytes, MAX_WRITE + PAGE);
         let keeper = Arc::new(Keeper::default());
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
@@ -240,8 +217,9 @@ impl Builder {
             let made = server.furnish(&item);
             made.map_err(|errno| MountError::Item { path: item.path, error: errno.into() })?;
         }
-        server.listen_at(listeners.iter().map(|listener| listener.address().to_string()).collect());
-        let mounted = self.serve(&prepared.dir, Arc::new(Mutex::new(server)), store, keeper, listeners);
+        server.introduce(Result::as_ref(&front.identity).ok().map(Identity::key));
+        server.listen_at(front.addresses());
+        let mounted = self.serve(&prepared.dir, Arc::new(Mutex::new(server)), store, keeper, front);
         mounted.map_err(|error| MountError::Refused { dir: prepared.dir.clone(), error })
     }
 
@@ -251,9 +229,9 @@ impl Builder {
         server: Arc<Mutex<Server>>,
         store: Arc<Store>,
         keeper: Arc<Keeper>,
-        listeners: Vec<Listener>,
+        front: Front,
     ) -> io::Result<Mount> {
-        let listening = listeners.iter().map(|listener| listener.address().to_string()).collect();
+        let listening = front.addresses();
         let (mounts, bell) = (File::open("/proc/self/mountinfo")?, Stopper::new()?);
         let mounted = Mounted::new(dir, MAX_WRITE as u32, self.options.allow_other)?;
         let device = mounted.device()?;
@@ -262,18 +240,21 @@ impl Builder {
         let (crew, grace, stopper) = (stage.crew.clone(), self.grace, bell.clone());
         let programs = Arc::new(Programs::new(server.clone())?);
         let owner = Who { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: [].into() };
+        let Front { listeners, identity, tls, linger } = front;
         let house = House {
             server: server.clone(),
             stopper: bell.clone(),
             owner,
             limit: self.options.limits.message,
-            linger: self.options.serving.linger,
+            linger,
             keep_alive: self.options.serving.keep_alive,
+            tls,
             links: keeper.links(),
             export_nodes: self.options.serving.export_nodes,
         };
         let net = Net::new(listeners, house)?;
-        let served = Served { mounted, server, door, device, store, keeper, programs, crew, grace, bell, mounts, net };
+        let served =
+            Served { mounted, server, door, device, store, keeper, programs, crew, grace, bell, mounts, net, identity };
         let end = served.start(self.options.threads)?;
         Ok(Mount { dir: dir.to_owned(), stage, stopper, grace, listening, end: Some(end) })
     }
@@ -565,14 +546,6 @@ impl From<ListenError> for MountError {
     fn from(error: ListenError) -> MountError {
         MountError::Unheard(Box::new(error))
     }
-}
-
-fn listeners(serving: &Serving) -> Result<Vec<Listener>, ListenError> {
-    let mut listeners = Vec::new();
-    for address in &serving.listen {
-        listeners.extend(Listener::on(address, serving.insecure)?);
-    }
-    Ok(listeners)
 }
 
 /// [`LARGEST_MESSAGE`], or less where the administrator allows requests of fewer pages.

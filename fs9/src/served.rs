@@ -18,6 +18,7 @@ use crate::fuse::device::Device;
 use crate::fuse::door::{FuseDoor, Turn};
 use crate::fuse::patience::Patience;
 use crate::fuse::session::Mounted;
+use crate::identity::{Identity, IdentityError};
 use crate::keeper::{Keeper, Task};
 use crate::local::verb;
 use crate::message::Store;
@@ -81,6 +82,8 @@ pub struct Served {
     pub mounts: File,
     /// Clients from elsewhere.
     pub net: Net,
+    /// Who this node is towards others.
+    pub identity: Arc<Result<Identity, IdentityError>>,
 }
 
 /// The threads of a mount.
@@ -132,12 +135,13 @@ impl Served {
 
     fn spawn_keeper(&self) -> io::Result<JoinHandle<()>> {
         let (keeper, server, programs) = (self.keeper.clone(), self.server.clone(), self.programs.clone());
+        let identity = self.identity.clone();
         thread::Builder::new().name("fs9-keeper".into()).spawn(move || {
             loop {
                 match keeper.next() {
                     Task::Tick => verb(&server, Server::tick),
                     Task::Start(service) => programs.start(service),
-                    Task::Reach(node) => keeper.links().start(node, server.clone()),
+                    Task::Reach(node) => keeper.links().start(node, server.clone(), identity.clone()),
                     Task::End => return,
                 }
             }

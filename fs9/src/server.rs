@@ -26,6 +26,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use fs9_grants::Key;
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use slab::Slab;
@@ -162,6 +163,10 @@ pub struct Server {
     sessions: Slab<Arc<Session>>,
     /// Where clients from elsewhere find it, for people.
     listening: Vec<String>,
+    /// Who this node is to others.
+    key: Option<Key>,
+    /// How often somebody from elsewhere was not let in.
+    refused: u64,
     host: Arc<dyn Host>,
     store: Arc<Store>,
     limits: Limits,
@@ -190,6 +195,8 @@ impl Server {
             timers: Timers::default(),
             sessions: Slab::new(),
             listening: Vec::new(),
+            key: None,
+            refused: 0,
             host,
             store,
             limits,
@@ -264,7 +271,8 @@ impl Server {
     /// # Errors
     /// EBUSY for an end that is held, EAGAIN for a service for which enough clients wait, ECONNREFUSED for one that nobody
     /// serves, EMFILE at the limit of descriptors, ENOSPC when there is no room for a text, EACCES for writing what cannot
-    /// be written, EINVAL for a topic that is to be both read and written, ESTALE, ESHUTDOWN.
+    /// be written, EINVAL for a topic that is to be both read and written, ENOKEY for the `id` of a node without a key,
+    /// ESTALE, ESHUTDOWN.
     pub fn open(&mut self, file: File, view: View, flags: Flags, caller: Caller, fx: &mut Effects) -> Answered<Opened> {
         if self.stopping {
             return Err(Errno::SHUTDOWN);
@@ -292,6 +300,10 @@ impl Server {
                 Ok(opened)
             }
             Part::Readme => Ok(self.opened(Open::Text(self.store.constant(include_str!("mount-readme.txt"))), false)),
+            Part::Id => {
+                let key = self.key.ok_or(Errno::NOKEY)?;
+                self.text(format!("{key}\n"), caller).map(|text| self.opened(Open::Text(text), false))
+            }
             Part::Status => {
                 let text =
                     if file.node == ROOT { self.status(caller).text() } else { self.status_of(file.node, caller)? };

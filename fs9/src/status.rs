@@ -44,6 +44,9 @@ pub struct SessionStatus {
     pub pid: u32,
     /// As which user it came.
     pub uid: u32,
+    /// The key that it has proved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Seconds since 1970.
     pub since: f64,
     /// Descriptors of channels that it has.
@@ -108,6 +111,8 @@ pub struct CountsStatus {
     pub waiting: usize,
     /// Bytes of messages.
     pub bytes: usize,
+    /// Clients from elsewhere that were not let in, and requests of theirs to be let in.
+    pub refused: u64,
 }
 
 /// A channel.
@@ -245,6 +250,9 @@ impl Status {
         for address in listen {
             let _ = writeln!(text, "listens on {address}");
         }
+        if counts.refused > 0 {
+            let _ = writeln!(text, "clients refused {}", counts.refused);
+        }
         sessions.iter().for_each(|session| session.describe(&mut text));
         nodes.iter().for_each(|node| node.describe(&mut text));
         channels.iter().for_each(|channel| channel.describe(&mut text));
@@ -255,7 +263,8 @@ impl Status {
 impl SessionStatus {
     fn describe(&self, text: &mut String) {
         let SessionStatus { node, uid, opens, .. } = self;
-        let _ = writeln!(text, "session of {node} uid {uid}  there for {}  open {opens}", age(self.since));
+        let who = self.key.clone().unwrap_or_else(|| format!("uid {uid}"));
+        let _ = writeln!(text, "session of {node} {who}  there for {}  open {opens}", age(self.since));
     }
 }
 

@@ -57,18 +57,21 @@ pub enum Part {
     Events,
     /// `README` of the mount.
     Readme,
+    /// `id` of the mount.
+    Id,
 }
 
 impl Part {
     /// Every part, at the place that is its number.
-    pub const ALL: [Part; 8] =
-        [Part::Own, Part::A, Part::B, Part::Ctl, Part::Status, Part::StatusJson, Part::Events, Part::Readme];
+    pub const ALL: [Part; 9] =
+        [Part::Own, Part::A, Part::B, Part::Ctl, Part::Status, Part::StatusJson, Part::Events, Part::Readme, Part::Id];
 
     /// The fixed files of the mount point: names and permissions.
-    const OF_ROOT: [(&'static str, Part, u32); 5] = [
+    const OF_ROOT: [(&'static str, Part, u32); 6] = [
         ("README", Part::Readme, 0o444),
         ("ctl", Part::Ctl, 0o600),
         ("events", Part::Events, 0o400),
+        ("id", Part::Id, 0o444),
         ("status", Part::Status, 0o444),
         ("status.json", Part::StatusJson, 0o444),
     ];
@@ -109,7 +112,7 @@ impl File {
 
     /// The inode number that stat(2) shows: the same for every view and every opener of a file.
     pub fn ino(self) -> u64 {
-        if self == File::of(ROOT) { 1 } else { self.node << 3 | self.part.index() }
+        if self == File::of(ROOT) { 1 } else { self.node << 4 | self.part.index() }
     }
 }
 

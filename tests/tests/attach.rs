@@ -155,7 +155,7 @@ fn names_are_made_listed_moved_and_removed_there() {
         "640 regular empty file 0\n./d/r\nd:\nr\nt\n\nd/t:\na\nb\nctl\nstatus\n1\n\
          mkfifo: cannot create fifo 'f': Operation not permitted\n\
          ln: failed to create symbolic link 'l': Operation not permitted\n255\n\
-         README\nctl\nd\nevents\nmade\ns\nstatus\nstatus.json\ntimer\n"
+         README\nctl\nd\nevents\nid\nmade\ns\nstatus\nstatus.json\ntimer\n"
     );
     two.near.run("cd p/n/far; rm d/r made; fs9 rm d/t; fs9 rm s; rmdir d");
     assert_eq!(two.far.status()["channels"], serde_json::json!([]));
@@ -184,7 +184,7 @@ fn a_name_is_one_node_and_nothing_moves_between_two() {
     assert_eq!(ino("n/far/r"), ino("n/far/r"));
     two.near.run("fs9 detach p/n/again; ! fs9 detach p/n/again 2>/dev/null; ! ls p/n/again 2>/dev/null");
     assert_eq!(two.near.run("ls p/n p/n/far | tr '\\n' ' '"), {
-        "p/n: far  p/n/far: README ctl events r status status.json timer "
+        "p/n: far  p/n/far: README ctl events id r status status.json timer "
     });
 }
 
@@ -362,7 +362,7 @@ fn every_kind_works_with_what_people_have() {
         python3 -c 'open(\"p/n/far/q\", \"wb\", buffering=0).write(b\"py\")'; fs9 recv p/n/far/q; echo
         fs9 spawn p/n/far/up -- tr -u a-z A-Z 2>/dev/null || fs9 spawn p/n/far/up -- cat; fs9 ls p/n/far | wc -l
         head -c 1044481 /dev/zero | fs9 send p/n/far/q 2>&1 | grep -o EMSGSIZE";
-    assert_eq!(two.near.run(script), "same\nsame\nx\ny\nz\npy\n10\nEMSGSIZE\n");
+    assert_eq!(two.near.run(script), "same\nsame\nx\ny\nz\npy\n11\nEMSGSIZE\n");
     assert!(two.near.run("fs9 status p/n/far").contains("listens on unix:"));
 }
 
@@ -495,7 +495,7 @@ fn a_node_that_is_killed_is_told_of_and_comes_back() {
     two.revive();
     assert_eq!(reading.get(), Err(Errno::CONNRESET));
     assert_eq!((fd.read(9), fd.write("x")), (Ok(Vec::new()), Err(Errno::PIPE)));
-    assert_eq!(two.near.run("ls p/n/far | wc -l; echo hi > p/n/far/new; cat p/n/far/new:whole"), "6\nhi\n");
+    assert_eq!(two.near.run("ls p/n/far | wc -l; echo hi > p/n/far/new; cat p/n/far/new:whole"), "7\nhi\n");
 }
 
 #[test]
@@ -554,7 +554,7 @@ fn the_far_server_ends_while_somebody_waits() {
     assert!(two.far.down().status.success());
     assert_eq!(reading.get(), Err(Errno::SHUTDOWN));
     two.revive();
-    assert_eq!(two.near.run("ls p/n/far | wc -l"), "6\n");
+    assert_eq!(two.near.run("ls p/n/far | wc -l"), "7\n");
 }
 
 #[test]
@@ -589,7 +589,7 @@ fn a_configuration_file_has_nodes() {
     fs::write(&file, format!("[node.far]\naddress = \"unix:{}\"\nlinger = \"5s\"\n", socket.display())).unwrap();
     let near = Mount::with(&["--config", file.to_str().unwrap()]);
     wait_for("the node", || (near.status()["nodes"][0]["state"] == "up").then_some(()));
-    assert_eq!(near.run("ls p/n/far | wc -l"), "6\n");
+    assert_eq!(near.run("ls p/n/far | wc -l"), "7\n");
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn new_makes_each_kind_and_rm_removes_it() {
     assert_eq!(kinds("my talk"), ("pair".into(), false.into()));
     assert_eq!(kinds("d/inside"), ("queue".into(), false.into()));
     assert_eq!(mount.run("fs9 rm p/q; fs9 rm p/d/strict; fs9 rm 'p/my talk'; fs9 rm p/d/inside; fs9 rm p/d; ls p"), {
-        "README\nctl\nevents\nn\nstatus\nstatus.json\ntimer\n"
+        "README\nctl\nevents\nid\nn\nstatus\nstatus.json\ntimer\n"
     });
 }
 
@@ -275,7 +275,7 @@ fn ls_shows_kind_mode_and_who_waits() {
     assert!(rows.iter().any(|row| row[0] == "pair" && row[3] == "t"), "{listed}");
     assert!(rows.contains(&vec!["dir", "0755", "-", "timer"]), "{listed}");
     assert!(rows.contains(&vec!["dir", "0755", "-", "n"]), "{listed}");
-    assert_eq!(rows.len(), 11, "{listed}");
+    assert_eq!(rows.len(), 12, "{listed}");
     assert_eq!(mount.run("cd p/d; fs9 ls"), "queue        0600  -           x\n");
     assert_eq!(mount.run("fs9 ls p/q").split_whitespace().last(), Some("p/q"));
     fs::remove_file(mount.path("q")).unwrap();

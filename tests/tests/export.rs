@@ -110,7 +110,7 @@ fn names_views_and_commands_work_through_both() {
     assert_eq!(
         said,
         "c\n640 regular empty file 0\nr\nt\n1\nmkfifo: cannot create fifo 'f': Operation not permitted\n\
-         README\nctl\nd\nevents\nmade\ns\nstatus\nstatus.json\ntimer\nx\ny\nthere\n255\n"
+         README\nctl\nd\nevents\nid\nmade\ns\nstatus\nstatus.json\ntimer\nx\ny\nthere\n255\n"
     );
     let rename = |from: &str, to: &str| rustix::fs::rename(three.near.path(from), three.near.path(to));
     three.near.run("touch p/n/b/q; mkdir p/n/b/e");
@@ -246,7 +246,7 @@ fn standard_clients_use_what_is_attached() {
         let mut names = c.list(there);
         names.retain(|name| !name.starts_with('.'));
         names.sort_unstable();
-        assert_eq!(names, ["README", "ctl", "d", "events", "q", "status", "status.json", "timer"]);
+        assert_eq!(names, ["README", "ctl", "d", "events", "id", "q", "status", "status.json", "timer"]);
         assert_eq!(c.walk(4, "n/c/none"), Said::Failed(2));
         assert_eq!(c.walk(4, "n/c/d/../q"), Said::Done, "the fid is free after a walk that led nowhere");
         assert_eq!(c.open(4, BOTH), Said::Done);
@@ -300,7 +300,7 @@ fn nodes_are_shown_to_those_who_mounted_and_only_where_that_was_asked_for() {
     let (plain, address) = listening(&[]);
     attach(&plain, "c", &three.address);
     attach(&three.near, "plain", &address);
-    assert_eq!(three.near.run("ls p/n/plain"), "README\nctl\nevents\nstatus\nstatus.json\ntimer\n");
+    assert_eq!(three.near.run("ls p/n/plain"), "README\nctl\nevents\nid\nstatus\nstatus.json\ntimer\n");
     assert!(fs::metadata(three.near.path("n/plain/n/c")).is_err());
     // Another user sees the name and no more.
     let mut c = Client::new(connect(&three.middle.beside().join("p.sock")), Dialect::Linux).greeted();

@@ -509,10 +509,10 @@ fn names_that_cannot_be_are_refused_and_nothing_is_made() {
     }
     assert_eq!(rustix::fs::mkdir(mount.path("d:line"), Mode::RWXU), Err(Errno::INVAL), "the name of a view");
     assert_eq!(mount.status()["channels"], serde_json::json!([]));
-    assert_eq!(names(&mount.path("")), [&FIXED[..3], &["n"], &FIXED[3..], &["timer"]].concat());
+    assert_eq!(names(&mount.path("")), [&FIXED[..4], &["n"], &FIXED[4..], &["timer"]].concat());
 }
 
-const FIXED: [&str; 5] = ["README", "ctl", "events", "status", "status.json"];
+const FIXED: [&str; 6] = ["README", "ctl", "events", "id", "status", "status.json"];
 
 fn names(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -524,7 +524,7 @@ fn names(dir: &Path) -> Vec<String> {
 #[test]
 fn the_mount_point_lists_its_fixed_files_and_the_names() {
     let mount = with_queue();
-    assert_eq!(names(&mount.path("")), [&FIXED[..3], &["n", "q"], &FIXED[3..], &["timer"]].concat());
+    assert_eq!(names(&mount.path("")), [&FIXED[..4], &["n", "q"], &FIXED[4..], &["timer"]].concat());
     for number in 0..500 {
         touch(&mount.path(&format!("many-{number:03}")));
     }
@@ -532,7 +532,7 @@ fn the_mount_point_lists_its_fixed_files_and_the_names() {
     assert!(listed.starts_with(".\n..\n"), "{listed}");
     let many: Vec<_> = listed.lines().filter(|name| name.starts_with("many-")).collect();
     assert!(many.len() == 500 && many.is_sorted() && many[499] == "many-499", "{listed}");
-    assert!(listed.ends_with("\n511\n"), "5 fixed, n, timer, 501 queues, two dots, total: {listed}");
+    assert!(listed.ends_with("\n512\n"), "6 fixed, n, timer, 501 queues, two dots, total: {listed}");
 }
 
 #[test]
@@ -549,7 +549,7 @@ fn fixed_files_cannot_be_made_removed_renamed_or_changed() {
     for name in ["README", "status", "status.json", "events"] {
         assert_eq!(Fd::open(mount.path(name), OFlags::WRONLY).map(drop), Err(Errno::ACCESS), "{name}");
     }
-    assert_eq!(names(&mount.path("")), [&FIXED[..3], &["n", "q"], &FIXED[3..], &["timer"]].concat());
+    assert_eq!(names(&mount.path("")), [&FIXED[..4], &["n", "q"], &FIXED[4..], &["timer"]].concat());
 }
 
 #[test]

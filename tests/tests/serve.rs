@@ -239,7 +239,7 @@ fn names_are_listed_made_renamed_and_removed() {
         let root = c.opened(1, "", READ);
         let mut listed = c.list(root);
         listed.retain(|name| !name.starts_with('.'));
-        assert_eq!(listed, ["README", "ctl", "events", "status", "status.json", "a", "b", "c", "timer"]);
+        assert_eq!(listed, ["README", "ctl", "events", "id", "status", "status.json", "a", "b", "c", "timer"]);
         if dialect == Dialect::Old {
             assert_eq!(c.walk(2, ""), Said::Done);
             let create = Request::Create { fid: Fid(2), name: "dir", perm: DMDIR | 0o755, mode: 0 };
@@ -649,7 +649,7 @@ fn up_says_where_it_listens_and_what_it_cannot() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(what), "{args:?}: {said}");
     };
-    refused(&["--listen", "tls://host"], "cannot be used");
+    refused(&["--listen", "tls://"], "no host and port");
     refused(&["--listen", "tcp://0.0.0.0:0"], "--insecure");
     refused(&["--listen", "unix:/nowhere/at/all/s"], "cannot listen on");
     let place = tempfile::tempdir().unwrap();

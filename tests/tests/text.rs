@@ -182,7 +182,7 @@ fn what_ctl_does_not_know_is_refused_reported_and_changes_nothing() {
         assert_eq!(events.next()["event"], "refused");
     }
     assert_eq!(mount.status()["channels"], before);
-    assert_eq!(mount.run("ls p"), "README\nctl\nd\nevents\nn\nq\nstatus\nstatus.json\nt\ntimer\n");
+    assert_eq!(mount.run("ls p"), "README\nctl\nd\nevents\nid\nn\nq\nstatus\nstatus.json\nt\ntimer\n");
     assert_eq!(mount.run("ls p/d"), "x\n");
 }
 

@@ -186,7 +186,7 @@ fn with_allow_other_the_mode_bits_decide_who_may() {
         assert_not_allowed(&home, "nobody", script);
     }
     let as_nobody = |script: &str| stdout(home.output_as("nobody", script));
-    assert_eq!(as_nobody("ls p"), "README\nctl\nevents\nmine\nn\nours\npair\nstatus\nstatus.json\ntimer\n");
+    assert_eq!(as_nobody("ls p"), "README\nctl\nevents\nid\nmine\nn\nours\npair\nstatus\nstatus.json\ntimer\n");
     as_nobody("printf hello > p/ours");
     assert_eq!(home.run("cat p/ours:whole"), "hello");
 

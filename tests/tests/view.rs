@@ -248,7 +248,7 @@ fn the_first_bytes_of_a_view_wait_for_room() {
 fn views_are_not_listed_and_make_the_queue_they_are_of() {
     let mount = Mount::new();
     mount.run("echo x > p/new:line; echo y > p/other:whole; touch p/third:whole");
-    assert_eq!(mount.run("ls p"), "README\nctl\nevents\nn\nnew\nother\nstatus\nstatus.json\nthird\ntimer\n");
+    assert_eq!(mount.run("ls p"), "README\nctl\nevents\nid\nn\nnew\nother\nstatus\nstatus.json\nthird\ntimer\n");
     assert_eq!(mount.run("cat p/new:whole p/other:whole"), "x\ny\n");
     for absent in ["absent:line", "new:lines", "new:", "status:line", "README:whole", "new:line:line"] {
         assert_eq!(Fd::open(mount.path(absent), OFlags::RDONLY).map(drop), Err(Errno::NOENT), "{absent}");

@@ -43,9 +43,12 @@ pub struct Attach {
     /// Reach another machine with tcp://, though what is said can be read and changed on the way
     #[arg(long)]
     insecure: bool,
+    /// Trust a node whose key is not known yet, and write its key down: it has to be the same ever after
+    #[arg(long)]
+    accept_new: bool,
     /// The name it gets: a path DIR/n/NAME, DIR being a mount
     path: PathBuf,
-    /// Where the node is: unix:/path, tcp://127.0.0.1:5640 or ssh://HOST/MOUNT
+    /// Where the node is: tls://host:port, unix:/path, tcp://127.0.0.1:5640 or ssh://HOST/MOUNT
     #[arg(value_name = "ADDR")]
     address: Address,
 }
@@ -101,6 +104,7 @@ impl Attach {
             linger: self.linger.unwrap_or(usual.linger),
             keep_alive: self.keep_alive.unwrap_or(usual.keep_alive),
             insecure: self.insecure,
+            accept_new: self.accept_new,
             // The server runs it, whose environment is another one.
             ssh: std::env::var(SSH).ok(),
             ..usual

@@ -21,14 +21,16 @@ pub struct Man {
 }
 
 /// Every command has a page. Listed, because the parser cannot ask itself while it is being made; a test compares.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "up",
     "check",
     "down",
+    "id",
     "new",
     "spawn",
     "attach",
     "detach",
+    "serve",
     "rm",
     "ls",
     "status",

@@ -17,6 +17,7 @@ mod events;
 mod failure;
 mod graph;
 mod helper;
+mod id;
 mod ls;
 mod man;
 mod message;
@@ -59,6 +60,7 @@ enum Command {
     Up(up::Up),
     Check(check::Check),
     Down(down::Down),
+    Id(id::Id),
     New(channel::New),
     Spawn(spawn::Spawn),
     Attach(attach::Attach),
@@ -84,6 +86,7 @@ impl Command {
             Command::Up(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Down(command) => command.run(),
+            Command::Id(command) => command.run(),
             Command::New(command) => command.run(),
             Command::Spawn(command) => command.run(),
             Command::Attach(command) => command.run(),
@@ -153,7 +156,7 @@ mod tests {
             "fs9 spawn p/x --idle soon -- cat",
             "fs9 attach p/n/a",
             "fs9 attach p/n/a alpha",
-            "fs9 attach p/n/a tls://alpha",
+            "fs9 attach p/n/a tls://",
             "fs9 attach p/n/a unix:/a --keep-alive 1ms",
             "fs9 detach",
             "fs9 man nonsense",

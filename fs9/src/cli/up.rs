@@ -56,7 +56,7 @@ pub struct Up {
     /// Let other users in, as far as the mode bits of each file allow
     #[arg(long)]
     allow_other: bool,
-    /// Serve clients from elsewhere at unix:/path or tcp://host:port; may be given several times
+    /// Serve clients from elsewhere at tls://host:port, unix:/path or tcp://host:port; may be given several times
     #[arg(long, value_name = "ADDR")]
     listen: Vec<Address>,
     /// Listen also where others can hear and change what is said; such clients come as the mount's owner
@@ -71,6 +71,9 @@ pub struct Up {
     /// A connection of another fs9 from which nothing has come for so long is broken [default: 45s]
     #[arg(long, value_name = "TIME", value_parser = lasting)]
     keep_alive: Option<Duration>,
+    /// Where this node's key is, and what it knows of others [default: $XDG_CONFIG_HOME/fs9, or ~/.config/fs9]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     #[command(flatten)]
     figures: Figures,
     /// Serve in the background: say `ready` on standard output, then nothing more
@@ -162,6 +165,7 @@ impl Up {
             serving.export_nodes |= self.export_nodes;
             serving.linger = self.linger.unwrap_or(serving.linger);
             serving.keep_alive = self.keep_alive.unwrap_or(serving.keep_alive);
+            serving.state = self.state.clone().or(serving.state.take());
             if !self.listen.is_empty() {
                 serving.listen.clone_from(&self.listen);
             }

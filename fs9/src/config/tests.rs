@@ -40,14 +40,14 @@ fn an_empty_file_says_nothing() {
 fn how_to_mount() {
     let options = parsed("[mount]\nallow_other = true\nthreads = 4\n[limits]\nmessage = 0x10\nopens = 1_000\n");
     assert_eq!((options.allow_other, options.threads), (true, 4));
-    let serving = parsed(
-        "[mount]\nlisten = [\"unix:/s\", \"tcp://[::1]\"]\ninsecure = true\nlinger = \"5s\"\nexport_nodes = true\nkeep_alive = \"9s\"\n",
-    )
-    .serving;
+    let listen = "listen = [\"unix:/s\", \"tls://[::1]\"]\n";
+    let rest = "insecure = true\nlinger = \"5s\"\nstate = \"/s\"\nexport_nodes = true\nkeep_alive = \"9s\"\n";
+    let serving = parsed(&format!("[mount]\n{listen}{rest}")).serving;
     let addresses: Vec<String> = serving.listen.iter().map(ToString::to_string).collect();
-    assert_eq!((addresses.join(" "), serving.insecure), ("unix:/s tcp://[::1]:5640".into(), true));
+    assert_eq!((addresses.join(" "), serving.insecure), ("unix:/s tls://[::1]:5640".into(), true));
     let times = (serving.linger, serving.keep_alive);
     assert_eq!((times, serving.export_nodes), ((Duration::from_secs(5), Duration::from_secs(9)), true));
+    assert_eq!(serving.state, Some("/s".into()));
     assert_eq!(options.limits, Limits { message: 16, opens: 1000, ..Limits::default() });
 }
 
@@ -112,7 +112,7 @@ fn every_value_has_its_words() {
     let command = "write the program and its arguments, each in quotes, such as [\"bc\", \"-lq\"], not";
     for (line, words) in [
         ("mount.listen = [\"p\"]", {
-            "16: mount.listen: \"p\" is no address: write unix:/path, tcp://host:port, or ssh://host/mount"
+            "16: mount.listen: \"p\" is no address: write unix:/path, tls://host:port, tcp://host:port, or ssh://host/mount"
         }),
         ("mount.threads = 65", "17: mount.threads: write a whole number from 1 to 64, not 65"),
         ("mount.threads = -1", "17: mount.threads: write a whole number from 1 to 64, not -1"),

@@ -5,7 +5,7 @@ use crate::tree::{File, Part, ROOT, Tree};
 use crate::view::View;
 
 const NODE_BITS: u32 = 34;
-const PART_BITS: u32 = 3;
+const PART_BITS: u32 = 4;
 const VIEW_BITS: u32 = 2;
 const SERIAL_SHIFT: u32 = NODE_BITS + PART_BITS + VIEW_BITS;
 

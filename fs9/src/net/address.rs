@@ -1,4 +1,5 @@
-//! Where another machine is found, as people write it: `unix:/path`, `tcp://host:port`, `ssh://host/mount`.
+//! Where another machine is found, as people write it: `unix:/path`, `tls://host:port`, `tcp://host:port`,
+//! `ssh://host/mount`.
 
 mod ssh;
 
@@ -21,11 +22,18 @@ const LONGEST: usize = 107;
 pub enum Address {
     /// A Unix socket, by its absolute path.
     Unix(PathBuf),
-    /// A host, by name or number, and a port.
+    /// A host, by name or number, and a port. What is said there can be heard and changed by others.
     Tcp {
         /// An IPv6 number is without its brackets.
         host: String,
         /// 0 is any, to listen on.
+        port: u16,
+    },
+    /// The same, where both ends prove their keys and nobody else can hear them.
+    Tls {
+        /// As of [`Address::Tcp`].
+        host: String,
+        /// As of [`Address::Tcp`].
         port: u16,
     },
     /// A mount of a machine that one may log in to. Nobody can listen there.
@@ -36,13 +44,8 @@ pub enum Address {
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// Of a kind that there is not.
-    #[error("{0:?} is no address: write unix:/path, tcp://host:port, or ssh://host/mount")]
+    #[error("{0:?} is no address: write unix:/path, tls://host:port, tcp://host:port, or ssh://host/mount")]
     Unknown(String),
-    /// It would need a key to prove.
-    #[error(
-        "{0:?} cannot be used: fs9 speaks through unix:/path and tcp://host:port; a tunnel can lead there (ssh -L)"
-    )]
-    Foreign(String),
     /// A path that no socket can have.
     #[error("{0:?} cannot be the path of a socket: it begins with / and has 107 bytes at most")]
     Path(PathBuf),
@@ -53,12 +56,12 @@ pub enum AddressError {
     #[error("nobody can listen on {0}: it is a way to attach; listen on unix:/path, and log in to this machine")]
     Deaf(Address),
     /// No host or port.
-    #[error("{0:?} is no host and port: write tcp://host:port, tcp://[::1]:port, or leave the port out ({PORT})")]
+    #[error("{0:?} is no host and port: write tls://host:port, tls://[::1]:port, or leave the port out ({PORT})")]
     Host(String),
     /// It can be heard by others.
     #[error(
-        "{0} is not of this machine, and what is said there can be read and changed on the way: use tcp://127.0.0.1 or \
-         unix:/path, and a tunnel (ssh -L), or --insecure"
+        "{0} is not of this machine, and what is said there can be read and changed on the way: use tls:// there, or tcp://127.0.0.1 \
+         or unix:/path and a tunnel (ssh -L), or --insecure"
     )]
     Insecure(Address),
     /// It is nowhere.
@@ -75,14 +78,21 @@ impl Address {
     /// The numbers of a host; empty for what is reached by another way. This may wait for a name service.
     ///
     /// # Errors
-    /// [`AddressError::Nowhere`]; unless `insecure`, [`AddressError::Insecure`] where one is not of this machine.
+    /// [`AddressError::Nowhere`]; unless `insecure`, [`AddressError::Insecure`] where one is not of this machine and all
+    /// can hear what is said.
     pub fn resolve(&self, insecure: bool) -> Result<Vec<SocketAddr>, AddressError> {
-        let Address::Tcp { host, port } = self else { return Ok(Vec::new()) };
+        let (host, port, is_private) = match self {
+            Address::Unix(_) | Address::Ssh(_) => return Ok(Vec::new()),
+            Address::Tcp { host, port } => (host, port, false),
+            Address::Tls { host, port } => (host, port, true),
+        };
         let nowhere = |error| AddressError::Nowhere { address: self.clone(), error };
         let found: Vec<SocketAddr> = (&**host, *port).to_socket_addrs().map_err(nowhere)?.collect();
         match &*found {
             [] => Err(nowhere(io::ErrorKind::NotFound.into())),
-            all if insecure || all.iter().all(|address| address.ip().to_canonical().is_loopback()) => Ok(found),
+            all if insecure || is_private || all.iter().all(|address| address.ip().to_canonical().is_loopback()) => {
+                Ok(found)
+            }
             _ => Err(AddressError::Insecure(self.clone())),
         }
     }
@@ -93,7 +103,13 @@ impl Address {
         if is_path { Ok(Address::Unix(path.to_owned())) } else { Err(AddressError::Path(path.to_owned())) }
     }
 
-    fn tcp(text: &str) -> Option<Address> {
+    /// A socket of TCP at `number`, for the same kind of address as this.
+    pub fn at(&self, number: SocketAddr) -> Address {
+        let (host, port) = (number.ip().to_string(), number.port());
+        if matches!(self, Address::Tls { .. }) { Address::Tls { host, port } } else { Address::Tcp { host, port } }
+    }
+
+    fn host(text: &str) -> Option<(String, u16)> {
         let text = text.strip_suffix('/').unwrap_or(text);
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => rest.split_once(']')?,
@@ -106,7 +122,7 @@ impl Address {
         };
         let is_host =
             !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte));
-        is_host.then(|| Address::Tcp { host: host.to_owned(), port })
+        is_host.then(|| (host.to_owned(), port))
     }
 }
 
@@ -117,12 +133,13 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:") {
             return Address::unix(Path::new(path));
         }
+        let host = |rest| Address::host(rest).ok_or_else(|| AddressError::Host(text.to_owned()));
         match text.split_once("://") {
-            Some(("tcp", rest)) => Address::tcp(rest).ok_or_else(|| AddressError::Host(text.to_owned())),
+            Some(("tcp", rest)) => host(rest).map(|(host, port)| Address::Tcp { host, port }),
+            Some(("tls", rest)) => host(rest).map(|(host, port)| Address::Tls { host, port }),
             Some(("ssh", rest)) => {
                 Ssh::parse(rest).map(Address::Ssh).ok_or_else(|| AddressError::Login(text.to_owned()))
             }
-            Some(("tls", _)) => Err(AddressError::Foreign(text.to_owned())),
             _ => Err(AddressError::Unknown(text.to_owned())),
         }
     }
@@ -136,12 +153,13 @@ impl From<SocketAddr> for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
-            Address::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
-            Address::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
-            Address::Ssh(ssh) => ssh.fmt(f),
-        }
+        let (kind, host, port) = match self {
+            Address::Unix(path) => return write!(f, "unix:{}", path.display()),
+            Address::Ssh(ssh) => return ssh.fmt(f),
+            Address::Tcp { host, port } => ("tcp", host, port),
+            Address::Tls { host, port } => ("tls", host, port),
+        };
+        if host.contains(':') { write!(f, "{kind}://[{host}]:{port}") } else { write!(f, "{kind}://{host}:{port}") }
     }
 }
 
@@ -162,6 +180,8 @@ mod tests {
             ("tcp://[::1]", "tcp://[::1]:5640"),
             ("tcp://[::1]:0/", "tcp://[::1]:0"),
             ("ssh://me@host/p", "ssh://me@host/p"),
+            ("tls://example.org", "tls://example.org:5640"),
+            ("tls://[2001:db8::1]:7", "tls://[2001:db8::1]:7"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(address), "{text}");
         }
@@ -170,9 +190,10 @@ mod tests {
     #[test]
     fn what_is_no_address_is_told_what_to_write() {
         for (text, said) in [
-            ("127.0.0.1:99", "write unix:/path, tcp://host:port"),
+            ("127.0.0.1:99", "write unix:/path, tls://host:port, tcp://host:port"),
             ("", "is no address"),
-            ("tls://host:5640", "ssh -L"),
+            ("tls://", "no host and port"),
+            ("tls://host:5640/x", "no host and port"),
             ("ssh://-oProxyCommand=x", "no machine to log in to"),
             ("unix:p.sock", "begins with /"),
             ("unix:/", "path of a socket"),
@@ -198,6 +219,7 @@ mod tests {
         let error = address("tcp://0.0.0.0:7").resolve(false).expect_err("all machines");
         assert!(error.to_string().contains("--insecure"), "{error}");
         address("tcp://192.0.2.1:7").resolve(true).expect("it was said");
+        address("tls://192.0.2.1:7").resolve(false).expect("nobody can hear it");
         assert!(address("unix:/p").resolve(false).expect("a path").is_empty());
     }
 }

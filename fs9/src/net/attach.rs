@@ -10,6 +10,7 @@ mod driver;
 mod errand;
 mod file;
 mod link;
+mod meeting;
 mod path;
 mod ssh;
 
@@ -21,12 +22,15 @@ use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
 use crate::attachment::{Account, Attach};
+use crate::identity::{Identity, IdentityError};
+use crate::local::verb;
 use crate::server::Server;
 use crate::tree::NodeId;
 pub use asked::{Asker, Outcome, Then};
 use driver::Driver;
 pub use errand::{Bytes, Opening};
 pub use link::Link;
+use meeting::Meeting;
 pub use path::Path;
 pub use ssh::VARIABLE as SSH;
 
@@ -70,10 +74,11 @@ impl Links {
         links.iter().any(|link| link.run(|state| state.interrupt(id)))
     }
 
-    /// Has a thread reach the node, again and again until it is detached.
-    pub fn start(&self, node: NodeId, server: Arc<Mutex<Server>>) {
+    /// Has a thread reach the node as `identity`, again and again until it is detached.
+    pub fn start(&self, node: NodeId, server: Arc<Mutex<Server>>, identity: Arc<Result<Identity, IdentityError>>) {
         let Some(link) = self.get(node) else { return };
-        let driver = Driver::new(link, server);
+        let name = verb(&server, |server, _| server.node_name(node));
+        let driver = Driver::new(link, server, Meeting { identity, name });
         let spawned = thread::Builder::new().name("fs9-link".into()).stack_size(STACK).spawn(move || driver.run());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.retain(|thread| !thread.is_finished());

@@ -18,11 +18,11 @@ use fs9_proto::{Fid, Reply, Tag};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, sendmsg, shutdown};
 
+use super::origin::Party;
 use super::spot::{Place, There};
+use super::stream::Stream;
 use crate::channel::Handle;
-use crate::server::access::Who;
 use crate::server::{Server, Session};
 use crate::ticket::{Answer, Door, Effects, Ticket};
 
@@ -44,7 +44,7 @@ pub struct Client {
     /// What the server knows of it.
     pub origin: Arc<Session>,
     /// As whom its connection came.
-    pub who: Arc<Who>,
+    pub party: Arc<Party>,
     state: Mutex<State>,
 }
 
@@ -53,6 +53,8 @@ pub struct Client {
 pub struct State {
     /// The conversation.
     pub talk: Talk<Place>,
+    /// It was let in: of a session, what it has open outlives its connection.
+    pub is_admitted: bool,
     link: Option<Link>,
     /// Frames of it are being read: answers are kept back.
     corked: bool,
@@ -113,8 +115,7 @@ impl AsFd for Bell {
 /// A connection, as it is written to.
 #[derive(Debug)]
 pub struct Link {
-    /// Its socket, which never blocks.
-    socket: Arc<OwnedFd>,
+    stream: Arc<Stream>,
     epoll: Arc<OwnedFd>,
     bell: Arc<Bell>,
     /// By which the loop knows it.
@@ -129,13 +130,13 @@ pub struct Link {
 
 impl Link {
     /// The connection that the loop knows by `key`, and waits for input of.
-    pub fn new(socket: Arc<OwnedFd>, epoll: Arc<OwnedFd>, bell: Arc<Bell>, key: usize) -> Link {
-        Link { socket, epoll, bell, key, queue: VecDeque::new(), interest: EventFlags::IN, slow_since: None }
+    pub fn new(stream: Arc<Stream>, epoll: Arc<OwnedFd>, bell: Arc<Bell>, key: usize) -> Link {
+        Link { stream, epoll, bell, key, queue: VecDeque::new(), interest: EventFlags::IN, slow_since: None }
     }
 
     /// Ends it; the loop is told by the socket.
     fn hang_up(&self) {
-        let _ = shutdown(&*self.socket, Shutdown::Both);
+        self.stream.hang_up();
     }
 
     /// Sends what `talk` has to say, until there is nothing or the socket takes no more.
@@ -150,8 +151,7 @@ impl Link {
                 break;
             }
             let parts: Vec<IoSlice<'_>> = self.queue.iter().take(BATCH).map(|frame| IoSlice::new(frame)).collect();
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match sendmsg(&*self.socket, &parts, &mut SendAncillaryBuffer::default(), flags) {
+            match self.stream.send(&parts) {
                 Ok(sent) => self.sent(sent),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
@@ -159,6 +159,8 @@ impl Link {
                 Err(_) => return self.queue.clear(),
             }
         }
+        // The loop is told by the socket of what is wrong with it.
+        let _ = self.stream.flush();
         self.queue.shrink_to(BATCH);
         self.wait_for(talk.queued_bytes());
     }
@@ -189,11 +191,11 @@ impl Link {
         self.slow_since = is_slow.then(|| self.slow_since.unwrap_or_else(Instant::now));
         let mut interest = EventFlags::empty();
         interest.set(EventFlags::IN, !is_slow);
-        interest.set(EventFlags::OUT, unsent > 0);
+        interest.set(EventFlags::OUT, unsent > 0 || self.stream.is_stuck());
         if interest != self.interest {
             self.interest = interest;
             // Only the loop takes sockets out, and then nobody waits for this one any more.
-            let _ = epoll::modify(&*self.epoll, &*self.socket, EventData::new_u64(self.key as u64), interest);
+            let _ = epoll::modify(&*self.epoll, &*self.stream, EventData::new_u64(self.key as u64), interest);
         }
     }
 }
@@ -212,10 +214,11 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Client {
     /// A client that the server knows by `session`.
-    pub fn new(talk: Talk<Place>, session: u32, origin: Arc<Session>, who: Arc<Who>, link: Link) -> Arc<Client> {
-        let state = State { talk, link: Some(link), corked: false, watches: Vec::new(), given_up: false };
+    pub fn new(talk: Talk<Place>, session: u32, origin: Arc<Session>, party: Arc<Party>, link: Link) -> Arc<Client> {
+        let (link, watches) = (Some(link), Vec::new());
+        let state = State { talk, is_admitted: false, link, corked: false, watches, given_up: false };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Client { number, session, origin, who, state: Mutex::new(state) })
+        Arc::new(Client { number, session, origin, party, state: Mutex::new(state) })
     }
 
     /// What changes, for a moment. The server must not be asked while it is held.

@@ -88,7 +88,7 @@ impl Door<'_> {
 
     fn dispatch(&self, request: &Request<'_>, fx: &mut Effects) -> Replied {
         match *request {
-            Request::Attach { fid, afid, uname, aname, uid } => self.attach(fid, afid, uname, aname, uid)?,
+            Request::Attach { fid, afid, uname, aname, uid } => self.attach(fid, afid, uname, aname, uid, fx)?,
             Request::Walk { fid, newfid, ref names } => self.walk(fid, newfid, names)?,
             Request::Lopen { fid, flags } => {
                 let (qid, _) = self.open(fid, flags, false, 0, fx)?;

@@ -64,7 +64,7 @@ impl Listener {
         }
         let Address::Unix(path) = address else {
             let numbers = address.resolve(insecure)?;
-            return numbers.iter().map(|number| Listener::tcp(*number).map_err(system)).collect();
+            return numbers.iter().map(|number| Listener::tcp(address, *number).map_err(system)).collect();
         };
         match unix(path) {
             Ok((fd, file)) => Ok(vec![Listener { fd, address: address.clone(), _file: Some(file) }]),
@@ -73,10 +73,11 @@ impl Listener {
         }
     }
 
-    fn tcp(number: SocketAddr) -> io::Result<Listener> {
+    /// For an `address` that is found at `number`.
+    fn tcp(address: &Address, number: SocketAddr) -> io::Result<Listener> {
         let listener = TcpListener::bind(number)?;
         listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?.into();
+        let address = address.at(listener.local_addr()?);
         Ok(Listener { fd: listener.into(), address, _file: None })
     }
 
@@ -91,7 +92,7 @@ impl Listener {
     /// Those of accept(2).
     pub fn accept(&self) -> rustix::io::Result<OwnedFd> {
         let socket = accept_with(&self.fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        if matches!(self.address, Address::Tcp { .. }) {
+        if !matches!(self.address, Address::Unix(_)) {
             // Answers are written whole: there is nothing that more could be added to.
             sockopt::set_tcp_nodelay(&socket, true)?;
             sockopt::set_socket_keepalive(&socket, true)?;

@@ -5,6 +5,8 @@
 //! origin    who is at the other end of a socket
 //! client    a client: its conversation (`fs9_proto::server`), and the connection it is answered by
 //! door      its requests as verbs of the server
+//! stream    a connection as bytes go through it
+//! tls       connections whose two ends prove their keys
 //! attach    the other side: links to the nodes whose trees are shown here
 //! ```
 
@@ -16,6 +18,8 @@ pub mod listen;
 mod origin;
 mod porter;
 mod spot;
+mod stream;
+pub mod tls;
 
 use std::io;
 use std::sync::Arc;

@@ -11,6 +11,8 @@ use fs9_tiers::process::Credentials;
 use rustix::io::Errno;
 use rustix::net::{getpeername, getsockname};
 
+use fs9_grants::Key;
+
 use super::address::Address;
 use crate::server::Origin;
 use crate::server::access::Who;
@@ -18,7 +20,26 @@ use crate::server::access::Who;
 /// The group of who has none that can be seen (`fs.overflowgid`).
 const NO_GROUP: u32 = 65_534;
 
-/// Who made the connection `socket`, which `address` took.
+/// As whom a connection comes. What it may do is decided when it attaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Party {
+    /// A user of this machine, or one who is taken for one.
+    User(Arc<Who>),
+    /// Whoever has this key.
+    Key(Key),
+}
+
+impl Party {
+    /// Whether a session of one is the other's.
+    pub fn is_same(&self, other: &Party) -> bool {
+        match (self, other) {
+            (Party::User(one), Party::User(other)) => one.uid == other.uid,
+            (one, other) => one == other,
+        }
+    }
+}
+
+/// Who made the connection `socket`, which `address` took, not being one of TLS.
 ///
 /// Of a Unix socket the kernel says (SO_PEERCRED). Of a TCP connection on this machine it is the user who has the
 /// socket at its other end, of whom no group is known. Any other is taken for `owner`: nobody proves who it is, which
@@ -29,7 +50,7 @@ const NO_GROUP: u32 = 65_534;
 pub fn of(socket: &OwnedFd, address: &Address, owner: &Who) -> io::Result<(Origin, Who)> {
     match address {
         Address::Unix(_) => of_unix(socket),
-        Address::Tcp { .. } => of_tcp(socket, owner),
+        Address::Tcp { .. } | Address::Tls { .. } => of_tcp(socket, owner),
         // Nobody can listen there.
         Address::Ssh(_) => Err(Errno::ADDRNOTAVAIL.into()),
     }
@@ -41,7 +62,7 @@ fn of_unix(socket: &OwnedFd) -> io::Result<(Origin, Who)> {
     let process = Holder::of_socket(socket).ok().map(Arc::new);
     let groups = if process.is_some() { groups_of(who.pid) } else { Vec::new() };
     let node = format!("unix pid {}", who.pid);
-    Ok((Origin { node, uid: who.uid, process }, Who { uid: who.uid, gid: who.gid, groups: groups.into() }))
+    Ok((Origin { node, uid: who.uid, process, key: None }, Who { uid: who.uid, gid: who.gid, groups: groups.into() }))
 }
 
 /// The further groups of a process (`Groups` in proc_pid_status(5)).
@@ -52,18 +73,22 @@ fn groups_of(pid: u32) -> Vec<u32> {
 }
 
 fn of_tcp(socket: &OwnedFd, owner: &Who) -> io::Result<(Origin, Who)> {
-    let (here, there) = (number(getsockname(socket.as_fd())?)?, number(peer_of(socket)?)?);
+    let (here, there) = (number(getsockname(socket.as_fd())?)?, peer(socket)?);
     let who = if there.ip().is_loopback() {
         let uid = owner_of(there, here)?;
         Who { uid, gid: if uid == 0 { 0 } else { NO_GROUP }, groups: [].into() }
     } else {
         owner.clone()
     };
-    Ok((Origin { node: Address::from(there).to_string(), uid: who.uid, process: None }, who))
+    Ok((Origin { node: Address::from(there).to_string(), uid: who.uid, process: None, key: None }, who))
 }
 
-fn peer_of(socket: &OwnedFd) -> io::Result<rustix::net::SocketAddrAny> {
-    getpeername(socket)?.ok_or_else(|| Errno::NOTCONN.into())
+/// Where the other end of a socket of TCP is.
+///
+/// # Errors
+/// Those of the system; ENOTCONN when it is gone.
+pub fn peer(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    number(getpeername(socket)?.ok_or(Errno::NOTCONN)?)
 }
 
 fn number(address: rustix::net::SocketAddrAny) -> io::Result<SocketAddr> {

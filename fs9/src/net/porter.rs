@@ -3,9 +3,11 @@
 //! others: a request that waits is a ticket at the server, an answer that the socket does not take waits for room
 //! there.
 
+mod connection;
 mod farewell;
 mod greeting;
 mod reception;
+mod strangers;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -13,27 +15,30 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fs9_proto::frame::{FrameError, Frames};
-use fs9_proto::server::{Greeting, Step};
-use fs9_proto::violation::Violation;
+use fs9_proto::server::Step;
 use fs9_proto::{Request, Tag};
 use fs9_tiers::error::Reason;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
+use rustls::ServerConfig;
 use slab::Slab;
 
 use super::attach::Links;
 use super::client::{As, Bell, Client};
 use super::door::Door;
 use super::listen::Listener;
+use super::origin::Party;
+use super::tls::TlsError;
 use crate::fuse::patience::Patience;
+use crate::random::random;
 use crate::served::Stopper;
+use crate::server::Server;
 use crate::server::access::Who;
-use crate::server::{Origin, Server};
 use crate::ticket::Effects;
+use connection::{Connection, End, Stage};
+use strangers::Strangers;
 
 /// The longest frame: a message of a mount's limit, and what is around it.
 const MSIZE: u32 = (1 << 20) + 4096;
@@ -43,19 +48,20 @@ const GREETING: Duration = Duration::from_secs(10);
 const DEAFNESS: Duration = Duration::from_secs(45);
 /// So long nobody is let in when there is no descriptor for them.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Connections at once, and those of them that have not said yet whom to serve.
+/// Connections at once.
 const MOST: usize = 8192;
-const MOST_STRANGERS: usize = 1024;
 /// Connections of others than the mount's owner and root, and what each of them may have at once.
 const MOST_OTHERS: usize = MOST / 2;
 const OTHERS: (usize, usize) = (4096, 1024);
 /// Of a receive buffer, what is too much for a connection on which nothing has come for so long.
 const SWOLLEN: usize = 8 << 10;
 const CALM: Duration = Duration::from_secs(1);
+/// So often a connection may be refused what it attaches: the Linux kernel asks twice.
+const MOST_REFUSALS: u8 = 3;
 /// How often at most one client is read from before it is the others' turn.
 const TURNS: usize = 8;
-/// How many events are taken at once.
-const EVENTS: usize = 256;
+/// How many events are taken at once: a handshake is a fraction of a millisecond, and others wait meanwhile.
+const EVENTS: usize = 64;
 
 /// Above the numbers of all connections: those of the bell and of listeners.
 const BELL: u64 = 1 << 32;
@@ -76,6 +82,8 @@ pub struct House {
     pub linger: Duration,
     /// So long a session may be silent, whose client says so when it has nothing to say.
     pub keep_alive: Duration,
+    /// How it speaks TLS, where it does.
+    pub tls: Option<Arc<ServerConfig>>,
     /// The nodes that it has attached.
     pub links: Arc<Links>,
     /// Whether these are shown to those who come.
@@ -86,6 +94,11 @@ impl House {
     /// Whether this is who mounted, or root.
     pub fn is_owner(&self, who: &Who) -> bool {
         who.uid == 0 || who.uid == self.owner.uid
+    }
+
+    /// Whether a connection comes as one of these, and not with a key.
+    fn is_owners(&self, party: &Party) -> bool {
+        matches!(party, Party::User(who) if self.is_owner(who))
     }
 }
 
@@ -99,7 +112,7 @@ pub struct Porter {
     listeners: Vec<Listener>,
     connections: Slab<Connection>,
     /// Those that have not attached anything.
-    strangers: usize,
+    strangers: Strangers,
     sessions: HashMap<[u8; 16], Kept>,
     /// What is to be looked at when. That it is time does not mean yet that there is anything to do.
     alarms: BTreeSet<(Instant, Alarm)>,
@@ -126,53 +139,6 @@ enum Alarm {
     Session([u8; 16]),
 }
 
-/// A socket.
-struct Connection {
-    /// Each has another.
-    serial: u64,
-    socket: Arc<OwnedFd>,
-    frames: Frames,
-    stage: Stage,
-    /// It has attached nothing yet.
-    is_stranger: bool,
-    /// Its buffer is a large one, until nothing has come for a while.
-    is_swollen: bool,
-    since: Instant,
-    heard: Instant,
-}
-
-/// How far it has come.
-enum Stage {
-    /// It has to say what it speaks.
-    Greeting(Greeting, Option<Origin>, Arc<Who>),
-    /// It is this client's.
-    Client(Arc<Client>),
-}
-
-/// Why a connection ends.
-#[derive(Debug, thiserror::Error)]
-enum End {
-    /// The client is gone.
-    #[error("the connection was closed")]
-    Gone,
-    /// It broke the protocol.
-    #[error(transparent)]
-    Violation(#[from] Violation),
-    /// What it sends are no frames.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// Silent for too long, or deaf.
-    #[error("{0}")]
-    Patience(&'static str),
-}
-
-impl End {
-    /// Whether it might come back.
-    fn is_of_the_link(&self) -> bool {
-        matches!(self, End::Gone | End::Patience(_))
-    }
-}
-
 impl Porter {
     /// One that listens, once it runs.
     ///
@@ -192,7 +158,7 @@ impl Porter {
             bell,
             listeners,
             connections: Slab::new(),
-            strangers: 0,
+            strangers: Strangers::default(),
             sessions: HashMap::new(),
             alarms: BTreeSet::new(),
             fx: Effects::default(),
@@ -266,16 +232,22 @@ impl Porter {
 
     /// Reads what a client has said, and serves it.
     fn read(&mut self, key: usize) -> Result<(), End> {
-        for _ in 0..TURNS {
+        if !self.is_proved(key)? {
+            return Ok(());
+        }
+        for turn in 0.. {
             let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+            if turn >= TURNS && !connection.stream.holds_input() {
+                break;
+            }
             let space = connection.frames.space();
             let room = space.len();
-            let len = match rustix::io::read(&connection.socket, space) {
+            let len = match connection.stream.read(space) {
                 Ok(0) => return Err(End::Gone),
                 Ok(len) => len,
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(Errno::INTR) => continue,
-                Err(_) => return Err(End::Gone),
+                Err(TlsError::System(Errno::AGAIN)) => return Ok(()),
+                Err(TlsError::System(Errno::INTR)) => continue,
+                Err(error) => return Err(error.into()),
             };
             connection.frames.filled(len);
             connection.heard = Instant::now();
@@ -309,8 +281,9 @@ impl Porter {
     fn serve_frames(&mut self, key: usize) -> Result<(), End> {
         loop {
             let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-            let Connection { frames, stage, is_stranger, .. } = connection;
+            let Connection { serial, frames, stage, is_stranger, place, refusals, .. } = connection;
             match stage {
+                Stage::Handshake(_) => return Ok(()),
                 Stage::Greeting(greeting, ..) => {
                     let Some(frame) = frames.pull()? else { return Ok(()) };
                     let hello = greeting.handle_frame(frame)?;
@@ -323,7 +296,7 @@ impl Porter {
                     }
                     let Some(frame) = frames.pull()? else { return Ok(()) };
                     let step = client.state().talk.handle_frame(frame)?;
-                    let mut attached = None;
+                    let (mut attached, mut refused) = (None, false);
                     match step {
                         Step::Done => {}
                         Step::Ask { tag, request } => {
@@ -331,20 +304,30 @@ impl Porter {
                             let door = Door { house: &self.house, client, tag };
                             door.serve(&request, &mut self.fx);
                             if let Request::Attach { fid, .. } = request {
-                                let state = client.state();
+                                let mut state = client.state();
                                 attached = state.talk.fid(fid).is_ok().then(|| state.talk.msize());
+                                refused = attached.is_none();
+                                state.is_admitted |= !refused;
                             }
                         }
                         Step::Cancel(tag) => give_up(&self.house, client, tag, &mut self.fx),
                         Step::Again => {
-                            let (who, frame) = (client.who.clone(), frame.to_vec());
-                            self.begin_again(key, who, &frame)?;
+                            let (party, frame) = (client.party.clone(), frame.to_vec());
+                            self.begin_again(key, party, &frame)?;
                             continue;
                         }
                     }
                     if let Some(msize) = attached {
                         frames.set_limit(msize);
-                        self.strangers -= usize::from(std::mem::take(is_stranger));
+                        if std::mem::take(is_stranger) {
+                            self.strangers.leave(*place);
+                            let at = Instant::now() + self.house.keep_alive;
+                            self.alarms.insert((at, Alarm::Connection(key, *serial)));
+                        }
+                    }
+                    *refusals += u8::from(refused);
+                    if *refusals > MOST_REFUSALS {
+                        return Err(End::Patience("it asks again and again for what it was refused"));
                     }
                     if self.fx.carry_out() {
                         self.house.stopper.stop();
@@ -358,7 +341,7 @@ impl Porter {
     fn watch_the_slow(&mut self) {
         let at = Instant::now() + DEAFNESS;
         for (key, connection) in &self.connections {
-            if slow_since(connection).is_some() {
+            if connection.slow_since().is_some() {
                 self.alarms.insert((at, Alarm::Connection(key, connection.serial)));
             }
         }
@@ -391,7 +374,7 @@ impl Porter {
         let limits = [
             (connection.is_stranger.then_some(connection.since), GREETING, "it has not said whom to serve"),
             (is_session.then_some(connection.heard), self.house.keep_alive, "it is silent"),
-            (slow_since(connection), DEAFNESS, "it does not take what it is told"),
+            (connection.slow_since(), DEAFNESS, "it does not take what it is told"),
         ];
         let dues = limits.into_iter().filter_map(|(since, time, why)| Some((since? + time, why)));
         match dues.min_by_key(|(due, _)| *due) {
@@ -425,22 +408,4 @@ fn give_up(house: &House, client: &Arc<Client>, tag: Tag, fx: &mut Effects) {
     }
     let mut server = house.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     client.cancel(&mut server, tag, Errno::INTR, fx);
-}
-
-fn slow_since(connection: &Connection) -> Option<Instant> {
-    match &connection.stage {
-        Stage::Client(client) => client.state().slow_since(),
-        Stage::Greeting(..) => None,
-    }
-}
-
-/// Bytes that nobody can guess.
-fn random<const LEN: usize>() -> [u8; LEN] {
-    let mut bytes = [0; LEN];
-    let mut filled = 0;
-    while filled < LEN {
-        // It waits once in the life of a machine, and a signal may end that.
-        filled += getrandom(&mut bytes[filled..], GetRandomFlags::empty()).unwrap_or(0);
-    }
-    bytes
 }

@@ -67,6 +67,11 @@ impl Server {
         self.report(Event { event, reason, ..Event::default() }, File::of(node), fx);
     }
 
+    /// The name of an attachment; empty when it is gone.
+    pub fn node_name(&self, node: NodeId) -> String {
+        self.tree.node(node).map(|node| node.name.to_string()).unwrap_or_default()
+    }
+
     /// What is attached.
     pub(super) fn node_statuses(&self) -> Vec<NodeStatus> {
         let status = |(name, attachment): (&str, &Attachment)| {

@@ -43,6 +43,7 @@ impl Server {
             opens: self.open.len(),
             waiting: self.parked.len(),
             bytes: self.store.used(),
+            refused: self.refused,
         };
         let mut channels: Vec<_> =
             channels.into_iter().map(|(name, id, node)| self.channel_status(name, id, node, &holders)).collect();
@@ -84,6 +85,7 @@ impl Server {
             node: session.node.clone(),
             pid: session.pid(),
             uid: session.uid,
+            key: session.key.map(|key| key.to_string()),
             since: seconds(session.since),
             opens: opens.get(&Arc::as_ptr(session)).copied().unwrap_or_default(),
         };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use fs9_grants::Key;
 use fs9_tiers::error::Reason;
 use fs9_tiers::holder::Holder;
 use rustix::io::Errno;
@@ -20,6 +21,8 @@ pub struct Origin {
     pub node: String,
     /// Its user.
     pub uid: u32,
+    /// The key that it has proved, by which it is known instead of its user.
+    pub key: Option<Key>,
     /// The process that has made the connection, where it is of this machine. It counts as the holder of what is opened
     /// without another's number.
     pub process: Option<Arc<Holder>>,
@@ -32,6 +35,8 @@ pub struct Session {
     pub node: String,
     /// As which user it came.
     pub uid: u32,
+    /// Which key it has proved.
+    pub key: Option<Key>,
     /// Since when it is there.
     pub since: SystemTime,
     process: Option<Arc<Holder>>,
@@ -45,7 +50,7 @@ impl Session {
 
     /// Where it came from, to be let in once more.
     pub fn again(&self) -> Origin {
-        Origin { node: self.node.clone(), uid: self.uid, process: self.process.clone() }
+        Origin { node: self.node.clone(), uid: self.uid, key: self.key, process: self.process.clone() }
     }
 
     /// Why its descriptors were left, where the connection has ended without a word.
@@ -74,6 +79,11 @@ impl Server {
         self.listening = addresses;
     }
 
+    /// This node has this key, by which others know it.
+    pub fn introduce(&mut self, key: Option<Key>) {
+        self.key = key;
+    }
+
     /// Lets a client in. What it opens is known as its own by the number that this returns ([`Caller::session`]).
     ///
     /// # Errors
@@ -82,8 +92,8 @@ impl Server {
         if self.stopping {
             return Err(Errno::SHUTDOWN);
         }
-        let Origin { node, uid, process } = origin;
-        let session = Session { node, uid, since: SystemTime::now(), process };
+        let Origin { node, uid, key, process } = origin;
+        let session = Session { node, uid, key, since: SystemTime::now(), process };
         let session = Arc::new(session);
         self.tell_of(&session, "connected", None, fx);
         let number = self.sessions.insert(session.clone());
@@ -100,15 +110,18 @@ impl Server {
         }
     }
 
-    /// Somebody was not let in.
-    pub fn turn_off(&mut self, node: &str, reason: String, fx: &mut Effects) {
-        let event = Event { event: "refused", node: Some(node), reason: Some(reason), ..Event::default() };
+    /// Somebody was not let in, who may have proved a key.
+    pub fn turn_off(&mut self, node: &str, key: Option<&Key>, reason: String, fx: &mut Effects) {
+        let (key, reason) = (key.map(Key::to_string), Some(reason));
+        self.refused += 1;
+        let event = Event { event: "refused", node: Some(node), key, reason, ..Event::default() };
         self.report(event, File::of(ROOT), fx);
     }
 
     fn tell_of(&mut self, session: &Session, event: &'static str, reason: Option<String>, fx: &mut Effects) {
         let (pid, uid) = (Some(session.pid()), Some(session.uid));
-        let event = Event { event, node: Some(&session.node), pid, uid, reason, ..Event::default() };
+        let key = session.key.map(|key| key.to_string());
+        let event = Event { event, node: Some(&session.node), pid, uid, key, reason, ..Event::default() };
         self.report(event, File::of(ROOT), fx);
     }
 

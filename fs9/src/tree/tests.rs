@@ -134,7 +134,7 @@ fn a_listing_has_the_fixed_files_and_the_names_in_order_and_no_views() {
         };
         make(&mut tree, DIR, name, body);
     }
-    let fixed = ["README", "ctl", "events", "status", "status.json"];
+    let fixed = ["README", "ctl", "events", "id", "status", "status.json"];
     assert_eq!(names(&tree, DIR), [&[".", ".."][..], &fixed, &["d", "n", "p", "q", "timer"]].concat());
     assert_eq!(names(&tree, tree.find("p").unwrap()), [".", "..", "a", "b", "ctl", "status"]);
     assert_eq!(names(&tree, tree.find("d").unwrap()), [".", ".."]);

@@ -1,4 +1,4 @@
-//! The thread of a link: it dials, reads what comes, and sees to the clock.
+//! The thread of a link: it dials, has both ends prove who they are, reads what comes, and sees to the clock.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,14 +13,18 @@ use rustix::io::Errno;
 use super::asked::Asked;
 use super::dial::{self, Backoff};
 use super::link::Link;
+use super::meeting::Meeting;
 use super::said;
 use super::ssh::Program;
 use crate::attachment::LinkState;
 use crate::fuse::patience::Patience;
 use crate::local::verb;
+use crate::net::address::Address;
+use crate::net::stream::Stream;
+use crate::net::tls::{TlsError, TlsStream};
 use crate::server::Server;
 
-/// How long a connection may take to be there.
+/// How long a connection may take to be there, and again to be proved.
 const DIAL: Duration = Duration::from_secs(10);
 
 /// What the thread is at.
@@ -30,8 +34,10 @@ enum Phase {
     Resting(Instant),
     /// Waiting for a connection, which fails at a time; others may be tried then.
     Dialling { socket: OwnedFd, others: Vec<OwnedFd>, until: Instant },
+    /// Proving who is who, which fails at a time.
+    Proving { tls: Box<TlsStream>, until: Instant },
     /// Reading.
-    Connected(Arc<OwnedFd>),
+    Connected(Arc<Stream>),
 }
 
 /// See the [module](self).
@@ -39,6 +45,7 @@ enum Phase {
 pub struct Driver {
     link: Arc<Link>,
     server: Arc<Mutex<Server>>,
+    meeting: Meeting,
     phase: Phase,
     /// What the connection needs as long as it lasts.
     program: Option<Program>,
@@ -52,10 +59,11 @@ pub struct Driver {
 
 impl Driver {
     /// A thread to be.
-    pub fn new(link: Arc<Link>, server: Arc<Mutex<Server>>) -> Driver {
+    pub fn new(link: Arc<Link>, server: Arc<Mutex<Server>>, meeting: Meeting) -> Driver {
         Driver {
             link,
             server,
+            meeting,
             phase: Phase::Resting(Instant::now()),
             program: None,
             frames: Frames::default(),
@@ -107,9 +115,11 @@ impl Driver {
                 }
                 Ok(())
             }
-            Phase::Connected(socket) => {
-                let socket = socket.clone();
-                self.listen(&socket, patience)
+            Phase::Proving { until, .. } if *until <= now => Err("it does not prove who it is in time".into()),
+            Phase::Proving { .. } => self.prove(),
+            Phase::Connected(stream) => {
+                let stream = stream.clone();
+                self.listen(&stream, patience)
             }
         }
     }
@@ -121,19 +131,44 @@ impl Driver {
             *socket = others.pop().ok_or(reason)?;
             return Ok(());
         }
-        let socket = Arc::new(socket.try_clone().map_err(said)?);
-        self.phase = Phase::Connected(socket.clone());
-        self.frames = Frames::default();
-        let (_, events) = self.link.hear(|state| state.connect(socket, Instant::now()));
-        self.tell(events, "");
+        let socket = socket.try_clone().map_err(said)?;
+        if let Address::Tls { .. } = self.link.how.address {
+            let tls = Box::new(self.meeting.begin(socket, &self.link.how)?);
+            self.phase = Phase::Proving { tls, until: Instant::now() + DIAL };
+        } else {
+            self.connect(Stream::Plain(socket));
+        }
         Ok(())
     }
 
+    /// Goes on with the handshake, or sleeps until there is more of it.
+    fn prove(&mut self) -> Result<(), String> {
+        let Phase::Proving { tls, until } = &self.phase else { return Ok(()) };
+        if let Some(key) = tls.handshake().map_err(|error| error.to_string())? {
+            self.meeting.end(&key, &self.link.how)?;
+            if let Phase::Proving { tls, .. } = std::mem::replace(&mut self.phase, Phase::Resting(Instant::now())) {
+                self.connect(Stream::Tls(tls));
+            }
+            return Ok(());
+        }
+        let wanted = if tls.is_stuck() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        self.sleep(Some((tls.as_fd(), wanted)), Some(*until)).map(drop)
+    }
+
+    /// There is a connection to talk through.
+    fn connect(&mut self, stream: Stream) {
+        let stream = Arc::new(stream);
+        self.phase = Phase::Connected(stream.clone());
+        self.frames = Frames::default();
+        let (_, events) = self.link.hear(|state| state.connect(stream, Instant::now()));
+        self.tell(events, "");
+    }
+
     /// Reads what is there; sleeps when nothing comes for a while.
-    fn listen(&mut self, socket: &OwnedFd, patience: &mut Patience) -> Result<(), String> {
+    fn listen(&mut self, stream: &Stream, patience: &mut Patience) -> Result<(), String> {
         let mut outcome = Ok(false);
         patience.look(|| {
-            outcome = self.receive(socket);
+            outcome = self.receive(stream);
             !matches!(outcome, Ok(false))
         });
         if outcome? {
@@ -141,8 +176,8 @@ impl Driver {
         }
         let stuck = self.link.hear(|state| state.is_stuck()).0;
         let wanted = if stuck { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        if self.sleep(Some((socket.as_fd(), wanted)), None)? {
-            self.receive(socket)?;
+        if self.sleep(Some((stream.as_fd(), wanted)), None)? {
+            self.receive(stream)?;
         } else {
             self.frames.trim();
         }
@@ -150,12 +185,12 @@ impl Driver {
     }
 
     /// Reads once and sees to what has come. Returns whether anything has.
-    fn receive(&mut self, socket: &OwnedFd) -> Result<bool, String> {
-        let read = match rustix::io::read(socket, self.frames.space()) {
-            Ok(0) => return Err("it has hung up".into()),
+    fn receive(&mut self, stream: &Stream) -> Result<bool, String> {
+        let read = match stream.read(self.frames.space()) {
+            Ok(0) => return Err(TlsError::Gone.to_string()),
             Ok(read) => read,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
-            Err(errno) => return Err(said(errno)),
+            Err(TlsError::System(Errno::AGAIN | Errno::INTR)) => return Ok(false),
+            Err(error) => return Err(error.to_string()),
         };
         self.frames.filled(read);
         let now = Instant::now();
@@ -230,7 +265,9 @@ impl Driver {
                 Event::Failed { token, failure } => token.failed(failure, &self.link),
                 Event::Up { resumed, .. } => {
                     self.backoff.reset();
-                    if !resumed && self.link.how.insecure {
+                    // There we are the owner of the mount, whoever that is.
+                    let is_owner = self.link.how.insecure || matches!(self.link.how.address, Address::Tls { .. });
+                    if !resumed && is_owner {
                         self.link.ask_who_we_are();
                     }
                     self.told = None;

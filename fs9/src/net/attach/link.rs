@@ -16,11 +16,11 @@ use fs9_tiers::error::Reason;
 use rustc_hash::FxHashMap;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
 use super::asked::{Asked, Asker, Name, Then, Told};
 use super::file::{File, leave};
 use crate::attachment::{Account, Attach};
+use crate::net::stream::Stream;
 use crate::ticket::Watcher;
 use crate::tree::NodeId;
 
@@ -61,7 +61,7 @@ pub struct State {
     pub limit: usize,
     /// Owner and group of its mount, where these are who we are there.
     pub owner: Option<(u32, u32)>,
-    socket: Option<Arc<OwnedFd>>,
+    stream: Option<Arc<Stream>>,
     /// What the socket did not take.
     unsent: VecDeque<Bytes>,
     /// When the thread looks up next.
@@ -89,7 +89,7 @@ impl Link {
             wakes: Vec::new(),
             limit: usize::MAX,
             owner: None,
-            socket: None,
+            stream: None,
             unsent: VecDeque::new(),
             waking: None,
             ended: false,
@@ -245,15 +245,15 @@ impl State {
     }
 
     /// The connection by which the node is reached from now on.
-    pub(super) fn connect(&mut self, socket: Arc<OwnedFd>, now: Instant) {
+    pub(super) fn connect(&mut self, stream: Arc<Stream>, now: Instant) {
         self.unsent.clear();
-        self.socket = Some(socket);
+        self.stream = Some(stream);
         self.client.handle_connected(now);
     }
 
     /// There is none.
     pub(super) fn disconnect(&mut self, now: Instant) {
-        self.socket = None;
+        self.stream = None;
         self.unsent.clear();
         self.client.handle_broken(now);
     }
@@ -276,7 +276,7 @@ impl State {
 
     /// Whether the socket is to be written to when it has room.
     pub(super) fn is_stuck(&self) -> bool {
-        !self.unsent.is_empty()
+        !self.unsent.is_empty() || self.stream.as_ref().is_some_and(|stream| stream.is_stuck())
     }
 
     /// Writes all that can be written. Returns whether something is left.
@@ -284,14 +284,13 @@ impl State {
         while let Some(frame) = self.client.poll_transmit() {
             self.unsent.push_back(frame);
         }
-        let Some(socket) = &self.socket else {
+        let Some(stream) = &self.stream else {
             self.unsent.clear();
             return false;
         };
         while !self.unsent.is_empty() {
             let parts: Vec<_> = self.unsent.iter().take(AT_ONCE).map(|frame| IoSlice::new(frame)).collect();
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match sendmsg(socket, &parts, &mut SendAncillaryBuffer::default(), flags) {
+            match stream.send(&parts) {
                 Ok(sent) => drop_front(&mut self.unsent, sent),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return true,
@@ -302,7 +301,7 @@ impl State {
                 }
             }
         }
-        false
+        stream.flush().is_ok() && stream.is_stuck()
     }
 
     /// What has happened, its marks made here.

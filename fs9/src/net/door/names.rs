@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
+use fs9_grants::Key;
 use fs9_proto::message::{Dialect, Names, Qids, mode};
 use fs9_proto::stat::DMDIR;
 use fs9_proto::{Fid, NO_FID, Qid, Reply};
@@ -10,6 +11,7 @@ use nix::unistd::{Gid, Uid, User, getgrouplist};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::super::origin::Party;
 use super::super::spot::{Place, Spot, There};
 use super::{Door, Replied, errno_of, fresh, known};
 use crate::attachment;
@@ -23,12 +25,26 @@ use crate::view::View;
 const NO_USER: u32 = u32::MAX;
 
 impl Door<'_> {
-    pub(super) fn attach(&self, fid: Fid, afid: Fid, uname: &str, aname: &str, uid: Option<u32>) -> Replied {
+    pub(super) fn attach(
+        &self,
+        fid: Fid,
+        afid: Fid,
+        uname: &str,
+        aname: &str,
+        uid: Option<u32>,
+        fx: &mut Effects,
+    ) -> Replied {
         if afid != NO_FID {
             return Err(Errno::BADF);
         }
         self.client.state().talk.admit(fid).map_err(errno_of)?;
-        let who = self.who(uname, uid)?;
+        let who = match &*self.client.party {
+            Party::User(own) => self.who(own, uname, uid)?,
+            Party::Key(key) => {
+                self.refuse(key, fx);
+                return Ok(());
+            }
+        };
         let server = self.server();
         let (mut file, mut view) = (File::of(ROOT), View::Plain);
         let mut names = aname.split('/').filter(|name| !name.is_empty());
@@ -46,9 +62,15 @@ impl Door<'_> {
         Ok(())
     }
 
+    /// Nothing was granted to this key: it is told so, and so is whoever may grant it something.
+    fn refuse(&self, key: &Key, fx: &mut Effects) {
+        let reason = format!("nothing is granted to {key}: `fs9 grant NAME --to {key} --read` there lets it read NAME");
+        self.reply(&Reply::Error { errno: Errno::ACCESS.raw_os_error() as u32, reason: &reason });
+        self.server().turn_off(&self.client.origin.node, Some(key), reason, fx);
+    }
+
     /// As whom somebody asks: root may be anybody, all others only themselves.
-    fn who(&self, uname: &str, uid: Option<u32>) -> Result<Arc<Who>, Errno> {
-        let own = &self.client.who;
+    fn who(&self, own: &Arc<Who>, uname: &str, uid: Option<u32>) -> Result<Arc<Who>, Errno> {
         let named = match (own.uid, uid) {
             (0, Some(uid)) if uid != NO_USER => Some(uid),
             (0, _) => uname.parse().ok(),

@@ -19,14 +19,16 @@ impl Porter {
     /// A connection is over.
     pub(super) fn close(&mut self, key: usize, end: &End) {
         let Some(connection) = self.connections.try_remove(key) else { return };
-        let _ = epoll::delete(&*self.epoll, &*connection.socket);
-        self.strangers -= usize::from(connection.is_stranger);
+        let _ = epoll::delete(&*self.epoll, &*connection.stream);
+        if connection.is_stranger {
+            self.strangers.leave(connection.place);
+        }
         let why = end.to_string();
         match connection.stage {
+            _ if matches!((&connection.stage, end), (Stage::Handshake(_) | Stage::Greeting(..), End::Gone)) => {}
+            Stage::Handshake(node) => self.turn_off(&node, why),
             Stage::Greeting(_, origin, _) => {
-                if !matches!(end, End::Gone) {
-                    self.turn_off(&origin.map(|origin| origin.node).unwrap_or_default(), why);
-                }
+                self.turn_off(&origin.map(|origin| origin.node).unwrap_or_default(), why);
             }
             Stage::Client(client) => self.lose(key, &client, end, &why),
         }
@@ -42,7 +44,7 @@ impl Porter {
             return; // it has another
         }
         let identity = state.talk.identity();
-        let is_over = state.is_given_up() || !end.is_of_the_link();
+        let is_over = state.is_given_up() || !state.is_admitted || !end.is_of_the_link();
         drop(state);
         match identity {
             None => drop(self.end_client(client, client.origin.ending(), why)),

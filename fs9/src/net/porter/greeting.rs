@@ -1,5 +1,6 @@
 //! What connections begin with: a client that is new, a session that goes on, or one that begins anew.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,15 +8,34 @@ use fs9_proto::Tag;
 use fs9_proto::server::{self, Greeting, Hello, Identity, Limits, Server as Talk};
 use fs9_tiers::error::Reason;
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
 
-use super::{Alarm, Connection, End, Kept, MSIZE, OTHERS, Porter, Stage, random};
+use super::{Alarm, Connection, End, Kept, MSIZE, OTHERS, Porter, Stage};
 use crate::local::verb;
 use crate::net::client::{Client, Link};
+use crate::net::origin::Party;
 use crate::net::spot::Place;
-use crate::server::access::Who;
+use crate::net::stream::Stream;
+use crate::random::random;
+use crate::server::Origin;
+
+/// The longest frame of a key that has attached nothing: with what TLS has in hand no more than 64 KiB are kept for it.
+const UNADMITTED: u32 = 32 << 10;
 
 impl Porter {
+    /// Whether it is known whose key a connection is of, if it has to prove one. Goes on with that.
+    pub(super) fn is_proved(&mut self, key: usize) -> Result<bool, End> {
+        let Some(Connection { stage, stream, frames, .. }) = self.connections.get_mut(key) else { return Ok(false) };
+        let (Stage::Handshake(node), Stream::Tls(tls)) = (&mut *stage, &**stream) else { return Ok(true) };
+        let Some(proved) = tls.handshake()? else {
+            // The first words fit into any socket; who has no room even for them is gone.
+            return if tls.is_stuck() { Err(End::Gone) } else { Ok(false) };
+        };
+        let origin = Origin { node: std::mem::take(node), uid: self.house.owner.uid, process: None, key: Some(proved) };
+        *stage = Stage::Greeting(Greeting::new(MSIZE), Some(origin), Arc::new(Party::Key(proved)));
+        frames.set_limit(UNADMITTED);
+        Ok(true)
+    }
+
     /// The greeting of a connection has come to this.
     pub(super) fn greet(&mut self, key: usize, hello: Hello) -> Result<(), End> {
         let limits = self.limits(key);
@@ -31,8 +51,13 @@ impl Porter {
                 let limit = self.house.limit as u32;
                 let identity = Identity { id, epoch: self.epoch, linger_ms, keep_alive_ms, limit };
                 let client = self.admit(key, Talk::begin(tag, msize, identity, limits))?;
+                // Of a key nothing is known but that it is proved: it stays a stranger until it has attached something.
+                let is_user = matches!(*client.party, Party::User(_));
+                client.state().is_admitted = is_user;
                 self.sessions.insert(id, Kept { client, alone_since: None });
-                self.settle(key);
+                if is_user {
+                    self.settle(key);
+                }
                 Ok(())
             }
             Hello::Resume { tag, id, epoch, received } => self.resume(key, tag, id, epoch, received),
@@ -42,7 +67,7 @@ impl Porter {
     /// What a client may have at once: others less than the owner.
     pub(super) fn limits(&self, key: usize) -> Limits {
         match self.connections.get(key) {
-            Some(Connection { stage: Stage::Greeting(_, _, who), .. }) if !self.house.is_owner(who) => {
+            Some(Connection { stage: Stage::Greeting(_, _, party), .. }) if !self.house.is_owners(party) => {
                 let (fids, requests) = OTHERS;
                 Limits { fids, requests, ..Limits::default() }
             }
@@ -54,8 +79,8 @@ impl Porter {
     /// gone.
     pub(super) fn say(&self, key: usize, answer: &[u8]) -> Result<(), End> {
         let Some(connection) = self.connections.get(key) else { return Err(End::Gone) };
-        match send(&*connection.socket, answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-            Ok(len) if len == answer.len() => Ok(()),
+        match connection.stream.send(&[IoSlice::new(answer)]) {
+            Ok(len) if len == answer.len() && !connection.stream.is_stuck() => Ok(()),
             _ => Err(End::Gone),
         }
     }
@@ -64,11 +89,11 @@ impl Porter {
     pub(super) fn admit(&mut self, key: usize, talk: Talk<Place>) -> Result<Arc<Client>, End> {
         let link = self.link(key)?;
         let Some(Connection { stage, .. }) = self.connections.get_mut(key) else { return Err(End::Gone) };
-        let Stage::Greeting(_, origin, who) = stage else { return Err(End::Gone) };
-        let (origin, who) = (origin.take().ok_or(End::Gone)?, who.clone());
+        let Stage::Greeting(_, origin, party) = stage else { return Err(End::Gone) };
+        let (origin, party) = (origin.take().ok_or(End::Gone)?, party.clone());
         let admitted = verb(&self.house.server, |server, fx| server.admit(origin, fx));
         let (number, session) = admitted.map_err(|_| End::Patience("the server is stopping"))?;
-        let client = Client::new(talk, number, session, who, link);
+        let client = Client::new(talk, number, session, party, link);
         *stage = Stage::Client(client.clone());
         client.state().flush();
         Ok(client)
@@ -76,28 +101,30 @@ impl Porter {
 
     pub(super) fn link(&self, key: usize) -> Result<Link, End> {
         let connection = self.connections.get(key).ok_or(End::Gone)?;
-        Ok(Link::new(connection.socket.clone(), self.epoll.clone(), self.bell.clone(), key))
+        Ok(Link::new(connection.stream.clone(), self.epoll.clone(), self.bell.clone(), key))
     }
 
     /// A connection is known to be of a session.
     pub(super) fn settle(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.frames.set_limit(MSIZE);
-        self.strangers -= usize::from(std::mem::take(&mut connection.is_stranger));
+        if std::mem::take(&mut connection.is_stranger) {
+            self.strangers.leave(connection.place);
+        }
         let alarm = (Instant::now() + self.house.keep_alive, Alarm::Connection(key, connection.serial));
         self.alarms.insert(alarm);
     }
 
-    /// A session goes on over this connection, if there is such a session, and it is this user's.
+    /// A session goes on over this connection, if there is such a session, and it is this one's.
     pub(super) fn resume(&mut self, key: usize, tag: Tag, id: [u8; 16], epoch: u64, received: u64) -> Result<(), End> {
         let link = self.link(key)?;
-        let Some(Connection { stage: Stage::Greeting(_, _, who), .. }) = self.connections.get(key) else {
+        let Some(Connection { stage: Stage::Greeting(_, _, party), .. }) = self.connections.get(key) else {
             return Err(End::Gone);
         };
-        let kept = self
-            .sessions
-            .get_mut(&id)
-            .filter(|kept| epoch == self.epoch && kept.client.who.uid == who.uid && !kept.client.state().is_given_up());
+        let kept = self.sessions.get_mut(&id).filter(|kept| {
+            let state = kept.client.state();
+            epoch == self.epoch && kept.client.party.is_same(party) && state.is_admitted && !state.is_given_up()
+        });
         let Some(kept) = kept else {
             return self.say(key, &server::refuse(tag, Errno::STALE.raw_os_error() as u32, "no such session"));
         };
@@ -120,13 +147,13 @@ impl Porter {
     }
 
     /// A standard client begins anew on the same connection.
-    pub(super) fn begin_again(&mut self, key: usize, who: Arc<Who>, frame: &[u8]) -> Result<(), End> {
+    pub(super) fn begin_again(&mut self, key: usize, party: Arc<Party>, frame: &[u8]) -> Result<(), End> {
         let Some(client) = self.client_of(key) else { return Ok(()) };
         let origin = self.end_client(&client, Reason::Closed, "it begins anew");
         let mut greeting = Greeting::new(MSIZE);
         let hello = greeting.handle_frame(frame)?;
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-        connection.stage = Stage::Greeting(greeting, Some(origin), who);
+        connection.stage = Stage::Greeting(greeting, Some(origin), party);
         self.greet(key, hello)
     }
 }

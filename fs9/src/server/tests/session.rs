@@ -7,7 +7,7 @@ use super::*;
 
 impl Script {
     fn admit(&mut self, process: Option<Arc<Holder>>) -> u32 {
-        let origin = Origin { node: "tcp://10.0.0.7:99".into(), uid: 5, process };
+        let origin = Origin { node: "tcp://10.0.0.7:99".into(), uid: 5, key: None, process };
         self.server.admit(origin, &mut self.fx).unwrap().0
     }
 

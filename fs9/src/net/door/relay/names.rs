@@ -178,8 +178,8 @@ impl Door<'_> {
         let Make { fid, how, removes, directory, reply } = make;
         let open = OpenThere::new(Flags::of_open(how.flags), removes);
         let request = |dfid| match directory {
-            Some(mode) => Request::Mkdir { dfid, name, mode, gid: self.client.who.gid },
-            None => queue(dfid, name, self.client.who.gid),
+            Some(mode) => Request::Mkdir { dfid, name, mode, gid: dir.who.gid },
+            None => queue(dfid, name, dir.who.gid),
         };
         dir.link.create(id, (&dir.path, &path), how, request, move |outcome| match outcome {
             Ok((opened, Reply::Getattr { attr })) => {
