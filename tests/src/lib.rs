@@ -15,6 +15,7 @@ pub mod setup;
 pub mod sys;
 pub mod terminal;
 pub mod tiers;
+pub mod tls;
 pub mod user;
 pub mod waiter;
 
