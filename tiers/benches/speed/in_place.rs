@@ -3,9 +3,9 @@
 
 use fs9_tiers::process::{self, Child};
 
-use super::large::{ANSWER, LARGE as SIZE, MORE};
+use super::large::{ANSWER, Bytes, LARGE as SIZE, MORE};
 use super::measure::{Figures, repeat};
-use super::ours::{Bytes, start};
+use super::ours::start;
 use super::subject::Subject;
 
 /// 1 MiB one way, from one buffer and into one, as the socket.

@@ -9,6 +9,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
+use fs9_tiers::Peer;
+
 use super::measure::{Figures, repeat};
 use super::subject::{Helper, Subject, standard_input};
 
@@ -18,6 +20,9 @@ pub const LARGE: usize = 1 << 20;
 pub const MORE: u8 = 0;
 /// A first byte: answer.
 pub const ANSWER: u8 = 1;
+
+/// Ours, of messages of bytes.
+pub type Bytes = Peer<Vec<u8>, Vec<u8>>;
 
 /// The stream socket.
 pub const STREAM: Subject = Subject::processes("stream socket, 1 MiB", stream, |_| drain());

@@ -7,7 +7,7 @@ use fs9_tiers::process::{self, Child};
 use fs9_tiers::{Peer, Pod};
 
 use super::idle::{Holdings, PEERS, print_idle};
-use super::large::{ANSWER, LARGE as SIZE, MORE};
+use super::large::{ANSWER, Bytes, LARGE as SIZE, MORE};
 use super::measure::{Figures, Message, STOP, repeat, round_trips, stop};
 use super::subject::{Subject, itself};
 use super::threads::echoed;
@@ -23,8 +23,6 @@ pub const IDLE: Subject = Subject::processes("fs9, idle", || panic!("it is no ro
 pub const VECTORS: Subject = Subject::processes("fs9, 1 MiB, vectors", vectors, |_| take_vectors());
 
 type Small = Peer<Pod<Message>, Pod<Message>>;
-/// Of messages of bytes.
-pub type Bytes = Peer<Vec<u8>, Vec<u8>>;
 
 fn threads() -> Figures {
     let (here, there) = fs9_tiers::pair::<Pod<Message>, Pod<Message>>();

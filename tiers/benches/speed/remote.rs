@@ -7,9 +7,8 @@ use std::process::Stdio;
 
 use fs9_tiers::{Peer, Pod, remote};
 
-use super::large::{ANSWER, LARGE, MORE};
+use super::large::{ANSWER, Bytes, LARGE, MORE};
 use super::measure::{Figures, Message, STOP, bytes_of, message_of, repeat, round_trips, stop};
-use super::ours::Bytes;
 use super::subject::{Helper, Subject};
 
 /// Round trips of ours.
