@@ -9,10 +9,13 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fs9_proto::{Dialect, Tag};
+use fs9_tests::ninep::{Client, READ, data};
 use fs9_tests::process::{Resources, Running, resources, state};
 use fs9_tests::{DEADLINE, Mount, fs9, stdout};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const KIB: f64 = 1024.0;
 
@@ -160,6 +163,56 @@ fn ten_thousand_readers_of_one_queue_are_served_in_order_of_arrival() {
     assert!(reader <= 4.0 * KIB, "a blocked reader costs {reader:.0} bytes");
     assert!(after.memory < fresh.memory + 4096, "the memory does not come back: {after:?}, {fresh:?}");
     assert_eq!(blocked.descriptors, fresh.descriptors + crowds_len, "one descriptor a process");
+}
+
+/// The client opens queue `q` so many times, and waits for a message at each.
+fn wait_at_q(client: &mut Client, receives: u16) {
+    for number in 1..=receives {
+        let fid = client.opened(number.into(), "q", READ);
+        client.begin_read(number, fid);
+    }
+}
+
+#[test]
+fn a_thousand_clients_with_ten_thousand_blocked_receives() {
+    const CLIENTS: usize = 1000;
+    const RECEIVES: u16 = 10;
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("s");
+    let mount = Mount::with(&["--listen", &format!("unix:{}", socket.display()), "--linger", "10ms"]);
+    mknod(&mount.path("q")).unwrap();
+    let fresh = at_rest(&mount);
+    raise_limit();
+
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::unix(&socket, Dialect::Own)).collect();
+    let attached = resources(mount.server());
+    let client = each("attached clients", CLIENTS, fresh, attached);
+    assert_eq!(attached.descriptors, fresh.descriptors + 2 * CLIENTS, "a socket and a process each");
+    clients.iter_mut().for_each(|client| wait_at_q(client, RECEIVES));
+    let receives = CLIENTS * usize::from(RECEIVES);
+    wait_summary(&mount, &format!("waiting {receives} "));
+    let blocked = resources(mount.server());
+    let receive = each("blocked receives of theirs", receives, attached, blocked);
+    assert_eq!((blocked.threads, blocked.descriptors), (fresh.threads, attached.descriptors), "threads, descriptors");
+
+    // Everything else goes on, and they are served in order of arrival.
+    round_trip(&mount, "other");
+    fs::write(mount.path("q"), "job").unwrap();
+    assert_eq!(clients[0].hear(Tag(1)), data("job"));
+
+    drop(clients);
+    wait_summary(&mount, "waiting 0 ");
+    let after = at_rest(&mount);
+    eprintln!("all gone: {} KiB, fresh: {} KiB", after.memory, fresh.memory);
+    assert_eq!((after.descriptors, after.threads), (fresh.descriptors, fresh.threads));
+    assert!(client.max(receive) <= 8.0 * KIB, "a client costs {client:.0} bytes, a receive {receive:.0}");
+    assert!(after.memory < fresh.memory + 4096, "the memory does not come back: {after:?}, {fresh:?}");
+}
+
+/// This process may have as many descriptors as the administrator allows.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
 #[test]
