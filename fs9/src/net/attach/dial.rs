@@ -1,8 +1,10 @@
 //! Reaching an address, without waiting for it.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -16,24 +18,75 @@ use crate::net::address::Address;
 /// The first pause after a failure, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Begins a connection to each address of a node. They are there, or fail, once they are writable (connect(2)). Some
-/// connections need a program for as long as they last.
-pub fn begin(how: &Attach) -> Result<(Vec<OwnedFd>, Option<Program>), String> {
+/// How a connection begins.
+#[derive(Debug)]
+pub enum Begun {
+    /// Sockets that are there, or fail, once they are writable (connect(2)). Some connections need a program for as long as
+    /// they last.
+    Sockets(Vec<OwnedFd>, Option<Program>),
+    /// The name of a host is to be looked up first.
+    Search(Search),
+}
+
+/// Begins a connection to each address of a node. `found` is called once a name has been looked up.
+pub fn begin(how: &Attach, found: impl FnOnce() + Send + 'static) -> Result<Begun, String> {
     match &how.address {
         Address::Unix(path) => {
             let socket = open(AddressFamily::UNIX).map_err(said)?;
             let address = SocketAddrUnix::new(path.as_path()).map_err(said)?;
             begun(connect(&socket, &address)).map_err(said)?;
-            Ok((vec![socket], None))
+            Ok(Begun::Sockets(vec![socket], None))
         }
         Address::Ssh(to) => {
             let (program, socket) = Program::start(how.ssh.as_deref(), to)?;
-            Ok((vec![socket], Some(program)))
+            Ok(Begun::Sockets(vec![socket], Some(program)))
         }
-        tcp => {
-            let found = tcp.resolve(how.insecure).map_err(|error| error.to_string())?;
-            let sockets: Result<_, _> = found.into_iter().map(|address| tcp_socket(address).map_err(said)).collect();
-            Ok((sockets?, None))
+        Address::Tcp { host, .. } | Address::Tls { host, .. } => {
+            let (tcp, insecure) = (how.address.clone(), how.insecure);
+            let look_up = move || tcp.resolve(insecure).map_err(|error| error.to_string());
+            match host.parse::<IpAddr>() {
+                Ok(_) => sockets(look_up()?).map(|sockets| Begun::Sockets(sockets, None)),
+                Err(_) => Search::begin(look_up, found).map(Begun::Search),
+            }
+        }
+    }
+}
+
+/// Begins a connection to each of these.
+pub fn sockets(numbers: Vec<SocketAddr>) -> Result<Vec<OwnedFd>, String> {
+    numbers.into_iter().map(|number| tcp_socket(number).map_err(said)).collect()
+}
+
+/// A name that is being looked up, by a thread of its own: a name service takes its time, and nothing ends that wait. When
+/// nobody wants to know any more, the thread ends alone.
+#[derive(Debug)]
+pub struct Search(Receiver<Result<Vec<SocketAddr>, String>>);
+
+impl Search {
+    /// Has `look_up` called, and then `found`.
+    ///
+    /// # Errors
+    /// No thread to be had.
+    fn begin(
+        look_up: impl FnOnce() -> Result<Vec<SocketAddr>, String> + Send + 'static,
+        found: impl FnOnce() + Send + 'static,
+    ) -> Result<Search, String> {
+        let (tell, told) = channel();
+        let search = move || {
+            // Whoever wanted to know may be gone.
+            let _ = tell.send(look_up());
+            found();
+        };
+        thread::Builder::new().name("fs9-search".into()).spawn(search).map_err(said)?;
+        Ok(Search(told))
+    }
+
+    /// What was found, once it is known.
+    pub fn result(&self) -> Option<Result<Vec<SocketAddr>, String>> {
+        match self.0.try_recv() {
+            Ok(found) => Some(found),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err("its name could not be looked up".into())),
         }
     }
 }
@@ -95,6 +148,26 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_looked_up_while_others_go_on() {
+        let ((answer, asked), (ring, bell)) = (channel(), channel());
+        let search = Search::begin(move || asked.recv().expect("an answer"), move || ring.send(()).expect("a bell"));
+        let search = search.expect("a thread");
+        assert_eq!(search.result(), None);
+        let found = vec!["127.0.0.1:7".parse().expect("numbers")];
+        answer.send(Ok(found.clone())).expect("it waits");
+        bell.recv().expect("it rings");
+        assert_eq!(search.result(), Some(Ok(found)));
+    }
+
+    #[test]
+    fn only_names_are_looked_up() {
+        let begin = |address: &str| begin(&Attach::to(address.parse().expect("an address")), || {});
+        assert!(matches!(begin("tcp://127.0.0.1:1"), Ok(Begun::Sockets(sockets, None)) if sockets.len() == 1));
+        assert!(matches!(begin("tcp://localhost:1"), Ok(Begun::Search(_))));
+        assert!(begin("tcp://192.0.2.1:1").expect_err("another machine").contains("--insecure"));
+    }
 
     #[test]
     fn pauses_grow_within_bounds() {

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::asked::Asked;
-use super::dial::{self, Backoff};
+use super::dial::{self, Backoff, Begun, Search};
 use super::link::Link;
 use super::meeting::Meeting;
 use super::said;
@@ -32,6 +32,8 @@ const DIAL: Duration = Duration::from_secs(10);
 enum Phase {
     /// Waiting to dial.
     Resting(Instant),
+    /// Waiting for a name to be looked up.
+    Searching(Search),
     /// Waiting for a connection, which fails at a time; others may be tried then.
     Dialling { socket: OwnedFd, others: Vec<OwnedFd>, until: Instant },
     /// Proving who is who, which fails at a time.
@@ -96,13 +98,22 @@ impl Driver {
     fn step(&mut self, now: Instant, patience: &mut Patience) -> Result<(), String> {
         match &mut self.phase {
             Phase::Resting(until) if *until <= now => {
-                let (sockets, program) = dial::begin(&self.link.how)?;
-                let mut sockets = sockets.into_iter();
-                let Some(socket) = sockets.next() else { return Err("it has no address".into()) };
-                self.program = program;
-                self.phase = Phase::Dialling { socket, others: sockets.collect(), until: now + DIAL };
-                Ok(())
+                let link = self.link.clone();
+                match dial::begin(&self.link.how, move || link.ring())? {
+                    Begun::Sockets(sockets, program) => {
+                        self.program = program;
+                        self.dial(sockets, now)
+                    }
+                    Begun::Search(search) => {
+                        self.phase = Phase::Searching(search);
+                        Ok(())
+                    }
+                }
             }
+            Phase::Searching(search) => match search.result() {
+                Some(found) => self.dial(dial::sockets(found?)?, now),
+                None => self.sleep(None, None).map(drop),
+            },
             Phase::Resting(until) => {
                 let until = *until;
                 self.sleep(None, Some(until)).map(drop)
@@ -122,6 +133,14 @@ impl Driver {
                 self.listen(&stream, patience)
             }
         }
+    }
+
+    /// Connections were begun, of which the first to be there is taken.
+    fn dial(&mut self, sockets: Vec<OwnedFd>, now: Instant) -> Result<(), String> {
+        let mut sockets = sockets.into_iter();
+        let socket = sockets.next().ok_or("it has no address")?;
+        self.phase = Phase::Dialling { socket, others: sockets.collect(), until: now + DIAL };
+        Ok(())
     }
 
     /// The connection is there, or has failed; then the next is tried.

@@ -145,7 +145,7 @@ impl Link {
     }
 
     /// Has the thread look up.
-    fn ring(&self) {
+    pub(super) fn ring(&self) {
         // Only a counter at its maximum refuses, and then it has been rung.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
