@@ -37,6 +37,9 @@ use link::Link;
 /// The root of the far tree.
 pub const ROOT: Fid = Fid(0);
 
+/// The fid of Tauth.
+const AUTH: Fid = Fid(NO_FID.0 - 1);
+
 /// Requests that can be under way at once. There are tags left for cancelling each, and for the end of every fid.
 pub const MAX_REQUESTS: usize = 1 << 14;
 
@@ -64,6 +67,8 @@ pub struct Settings {
     pub uid: Option<u32>,
     /// Which tree, for Tattach.
     pub aname: String,
+    /// What is written to the file of Tauth before Tattach; without it there is no Tauth.
+    pub credentials: Vec<u8>,
 }
 
 impl Default for Settings {
@@ -77,6 +82,7 @@ impl Default for Settings {
             uname: String::new(),
             uid: None,
             aname: String::new(),
+            credentials: Vec::new(),
         }
     }
 }
@@ -389,9 +395,17 @@ impl<T> Client<T> {
     }
 }
 
-fn attach(settings: &Settings) -> Request<'_> {
-    let Settings { uname, aname, uid, .. } = settings;
-    Request::Attach { fid: ROOT, afid: NO_FID, uname, aname, uid: *uid }
+/// What has the root attached, in this order.
+fn attach(settings: &Settings) -> Vec<Request<'_>> {
+    let Settings { uname, aname, uid, credentials, .. } = settings;
+    let attach = |afid| Request::Attach { fid: ROOT, afid, uname, aname, uid: *uid };
+    match &credentials[..] {
+        [] => vec![attach(NO_FID)],
+        data => {
+            let auth = Request::Auth { afid: AUTH, uname, aname, uid: *uid };
+            vec![auth, Request::Write { fid: AUTH, offset: 0, data }, attach(AUTH)]
+        }
+    }
 }
 
 fn version(msize: u32) -> Request<'static> {

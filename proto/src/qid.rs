@@ -18,6 +18,8 @@ pub struct Qid {
 impl Qid {
     /// A directory (`QTDIR`).
     pub const DIR: u8 = 0x80;
+    /// [`Qid::kind`] of the file of Tauth (QTAUTH).
+    pub const AUTH: u8 = 0x08;
     /// Whatever else (`QTFILE`).
     pub const FILE: u8 = 0;
     /// Bytes on the wire.

@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::errno::{EBADF, EINTR, EMFILE, ENOENT, EPROTO};
+use crate::errno::{EBADF, EINTR, EMFILE, EPROTO};
 use crate::message::Dialect;
 use crate::session::{self, Session, Transmit, Unresumable};
 use crate::violation::Violation;
@@ -248,11 +248,6 @@ impl<F> Server<F> {
         match request {
             Request::Version { .. } | Request::Session { .. } => return Err(Violation::Greeting),
             Request::Flush { oldtag } => return Ok(self.flush(tag, oldtag)),
-            Request::Auth { .. } => {
-                // diod's clients go on without only if there is nothing to authenticate with.
-                self.refuse(tag, ENOENT, "no authentication is needed");
-                return Ok(Step::Done);
-            }
             _ if self.under_way.len() >= self.limits.requests => {
                 self.refuse(tag, EMFILE, "too many requests at once");
                 return Ok(Step::Done);
@@ -424,6 +419,11 @@ impl<F> Server<F> {
             self.fids = HashMap::new();
         }
         Ok(file)
+    }
+
+    /// The fids, and what they are of.
+    pub fn fids(&self) -> impl Iterator<Item = (Fid, &F)> {
+        self.fids.iter().map(|(fid, file)| (*fid, file))
     }
 
     /// Forgets every fid: the conversation is over.

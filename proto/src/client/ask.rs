@@ -52,6 +52,8 @@ pub(super) enum Purpose {
     Flush(Tag),
     /// The end of a fid.
     Release(Fid),
+    /// Who asks for the root of a new session.
+    Introduce,
     /// The root of a new session.
     Attach,
     /// Answered, and not to be used before its Tflush is.
@@ -168,9 +170,14 @@ impl<T> Asking<T> {
         self.push(Purpose::Release(fid), request);
     }
 
-    /// The root of a new session, before all else: nothing is pending then that was asked of an earlier one.
-    pub fn attach(&mut self, request: &Request<'_>) {
-        if let Some(tag) = self.push(Purpose::Attach, request) {
+    /// What has the root of a new session attached, before all else: nothing is pending then that was asked of an earlier one.
+    pub fn attach(&mut self, requests: &[Request<'_>]) {
+        requests.iter().rev().for_each(|request| self.push_first(request));
+    }
+
+    fn push_first(&mut self, request: &Request<'_>) {
+        let is_last = matches!(request, Request::Attach { .. });
+        if let Some(tag) = self.push(if is_last { Purpose::Attach } else { Purpose::Introduce }, request) {
             if let Some(last) = self.pending.pop_back() {
                 self.pending.push_front((0, last.1, last.2));
             }

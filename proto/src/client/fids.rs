@@ -2,8 +2,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::ROOT;
-use crate::message::{Fid, NO_FID};
+use super::{AUTH, ROOT};
+use crate::message::Fid;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
@@ -32,7 +32,7 @@ impl Fids {
             loop {
                 // 2^32 opens later the numbers begin again; those that are still in use are left out.
                 let fid = Fid(self.next);
-                self.next = if self.next == NO_FID.0 - 1 { ROOT.0 + 1 } else { self.next + 1 };
+                self.next = if self.next == AUTH.0 - 1 { ROOT.0 + 1 } else { self.next + 1 };
                 if !self.used.contains_key(&fid) {
                     break fid;
                 }

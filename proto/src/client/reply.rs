@@ -59,13 +59,13 @@ impl<T> Client<T> {
                 self.asking.disown(fid);
                 self.fids.free(fid);
             }
-            Purpose::Attach => {
+            Purpose::Introduce | Purpose::Attach => {
                 self.asking.done(tag);
                 if let Reply::Error { errno, reason } = reply {
                     self.refuse(Refusal::Error { errno, reason: reason.to_owned() });
                     // A session without a root is none to resume.
                     self.lose(Loss::Restarted);
-                } else {
+                } else if asked.purpose == Purpose::Attach {
                     self.attached();
                 }
             }

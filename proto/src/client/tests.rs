@@ -28,6 +28,13 @@ impl Talk {
         talk
     }
 
+    /// One that has something to show.
+    fn with_credentials(credentials: &[u8]) -> Talk {
+        let now = Instant::now();
+        let settings = Settings { credentials: credentials.to_vec(), ..Settings::default() };
+        Talk { client: Client::new(settings, now), now }
+    }
+
     fn begin(&mut self, id: u8) {
         self.client.handle_connected(self.now);
         assert_eq!(self.sent(), ["- Tversion"]);
@@ -477,4 +484,23 @@ fn requests_and_fids_are_bounded() {
     assert_eq!(t.client.ask(t.now, &[recv], "one more"), Err("one more"));
     assert!((1..MAX_FIDS).all(|_| t.client.fid().is_some()));
     assert_eq!(t.client.fid(), None);
+}
+
+#[test]
+fn what_is_to_be_shown_comes_before_the_root() {
+    let mut t = Talk::with_credentials(b"a grant");
+    t.begin(1);
+    let mut sent = t.sent();
+    sent.iter_mut().for_each(|frame| *frame = frame.split_off(frame.find('T').unwrap()));
+    assert_eq!(sent, ["Tauth", "Twrite", "Tattach"]);
+    // They are numbered as they were made, the last one first.
+    assert_eq!(t.says(2, Reply::Auth { aqid: crate::Qid::default() }), "");
+    assert_eq!(t.says(1, Reply::Write { count: 7 }), "");
+    assert_eq!(t.says(0, Reply::Attach { qid: crate::Qid::default() }), "up");
+
+    let mut t = Talk::with_credentials(b"a grant");
+    t.begin(1);
+    t.sent();
+    let refused = t.says(2, Reply::Error { errno: 2, reason: "no authentication is needed" });
+    assert!(refused.contains("no authentication is needed"), "{refused}");
 }

@@ -220,8 +220,6 @@ fn what_breaks_the_protocol_ends_the_connection_and_what_does_not_is_answered() 
     assert_eq!(reads(&mut s, NO_TAG.0), "violation: it asks under tag 65535, which is in use");
     assert_eq!(s.handle_frame(&[8, 0, 0, 0, 255, 3, 0, 0]), Ok(Step::Done), "no such message");
     assert_eq!(heard(&mut s), ["3 error 71"]);
-    let auth = Request::Auth { afid: Fid(2), uname: "me", aname: "", uid: Some(0) };
-    assert_eq!((says(&mut s, 4, auth), heard(&mut s)), ("done".into(), vec!["4 error 2".to_owned()]));
     let version = Request::Version { msize: 8192, version: "9P2000.L" };
     assert_eq!(says(&mut s, NO_TAG.0, version), "again");
     let mut s = session();
