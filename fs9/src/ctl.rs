@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use crate::attachment::Attach;
+use crate::grants::Decision;
 use crate::spec::Spec;
 
 /// What reading `ctl` shows.
@@ -16,9 +17,11 @@ spawn [--line | --whole | --frames | --peer] [--dir=D] [--env=K=V] [--max=N] [--
                             make a service of a program, a process for each connection; words are quoted as for sh
 rm NAME                     remove a channel or an empty directory; who waits there is hung up first
 hangup NAME                 end the conversation on a pair, or all on a service: both ends read what is there and then the end
-attach [--linger=T] [--keep-alive=T] [--insecure] [--accept-new] [--ssh=CMD] NAME ADDR
+attach [--linger=T] [--keep-alive=T] [--insecure] [--accept-new] [--grant=G] [--ssh=CMD] NAME ADDR
                             show the tree of the node that listens at ADDR as n/NAME; words are quoted as for sh
 detach NAME                 take n/NAME away; what is open in it fails
+grant fs9grant:...          let another node in, as `fs9 grant` has signed it
+revoke ID                   take a grant back by its id, and all that was passed on of it; what was opened by it is closed
 stop                        end the server: everything that waits fails with ESHUTDOWN
 ";
 
@@ -50,6 +53,8 @@ pub enum Verb {
     },
     /// Take away the tree of another node that has this name below `n`.
     Detach(String),
+    /// Let another node in, or not any more.
+    Decide(Decision),
     /// End the server.
     Stop,
 }
@@ -72,6 +77,8 @@ impl Verb {
             ("spawn", _) => Verb::make(Spec::parse_spawn(name)),
             ("attach", _) => Attach::parse(name).map(|(how, name)| Verb::Attach { name, how }).ok_or(Errno::INVAL),
             ("detach", name) if !name.is_empty() => Ok(Verb::Detach(name.to_owned())),
+            ("grant", name) => Decision::grant(name).map(Verb::Decide).ok_or(Errno::INVAL),
+            ("revoke", name) if !name.is_empty() => Ok(Verb::Decide(Decision::Revoke(name.to_owned()))),
             ("stop", "") => Ok(Verb::Stop),
             ("hangup", "") => Ok(Verb::HangUp(None)),
             ("hangup", name) => Ok(Verb::HangUp(Some(name.to_owned()))),
@@ -105,6 +112,7 @@ mod tests {
         let how = Attach::to("unix:/run/a".parse().expect("an address"));
         assert_eq!(Verb::parse(b"attach alpha unix:/run/a\n"), Ok(Verb::Attach { name: "alpha".into(), how }));
         assert_eq!(Verb::parse(b"detach alpha"), Ok(Verb::Detach("alpha".into())));
+        assert_eq!(Verb::parse(b"revoke abc\n"), Ok(Verb::Decide(Decision::Revoke("abc".into()))));
         assert_eq!(Verb::parse(b"stop\n"), Ok(Verb::Stop));
     }
 
@@ -130,6 +138,9 @@ mod tests {
             b"attach",
             b"attach a",
             b"detach",
+            b"grant",
+            b"grant jobs",
+            b"revoke",
         ] {
             assert_eq!(Verb::parse(bad), Err(Errno::INVAL), "{:?}", String::from_utf8_lossy(bad));
         }

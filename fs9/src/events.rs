@@ -15,7 +15,7 @@ const KEPT: usize = 1024;
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Event<'a> {
     /// What happened: created, removed, opened, accepted, closed, hungup, lost, redelivered, dropped, refused,
-    /// missed; of programs started, stderr, ended.
+    /// missed; of keys admitted, allowed, ended, granted, revoked; of programs started, stderr, ended.
     pub event: &'static str,
     /// Seconds since 1970.
     pub time: f64,
@@ -37,6 +37,12 @@ pub struct Event<'a> {
     /// The key that it has proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// The grant by which it may do something, or no longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// What it does, or may not: read, write, list, create.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rights: Option<String>,
     /// The number of its connection, see `status`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<u64>,

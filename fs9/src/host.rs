@@ -7,7 +7,20 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use crate::attachment::{Account, Attach};
+use crate::grants::Decision;
+use crate::ticket::Ticket;
 use crate::tree::NodeId;
+
+/// A write to `ctl` that waits for a decision.
+#[derive(Debug)]
+pub struct Undecided {
+    /// What is to be done.
+    pub decision: Decision,
+    /// Bytes that were written.
+    pub len: usize,
+    /// Who waits.
+    pub ticket: Ticket,
+}
 
 /// Called while the server is locked: must not wait, and must not call the server.
 pub trait Host: Debug + Send + Sync {
@@ -22,6 +35,9 @@ pub trait Host: Debug + Send + Sync {
     /// # Errors
     /// EMFILE.
     fn attach(&self, node: NodeId, how: Attach, account: Arc<Account>) -> Result<(), Errno>;
+
+    /// This is to be decided, and answered: it takes files.
+    fn decide(&self, undecided: Undecided);
 
     /// This attachment is there no more.
     fn detach(&self, node: NodeId);

@@ -62,6 +62,11 @@ impl Identity {
         &self.secret
     }
 
+    /// Where it is kept.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
     /// The nodes that it knows.
     pub fn known_nodes(&self) -> KnownNodes<'_> {
         KnownNodes::new(&self.state)

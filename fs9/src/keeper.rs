@@ -6,7 +6,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use crate::attachment::{Account, Attach};
-use crate::host::Host;
+use crate::host::{Host, Undecided};
 use crate::net::attach::Links;
 use crate::tree::NodeId;
 
@@ -24,6 +24,7 @@ struct Asked {
     alarm: Option<Instant>,
     engaged: Vec<NodeId>,
     attached: Vec<NodeId>,
+    undecided: Vec<Undecided>,
     over: bool,
 }
 
@@ -36,6 +37,8 @@ pub enum Task {
     Start(NodeId),
     /// Reach a node that was attached.
     Reach(NodeId),
+    /// Decide what is undecided.
+    Decide,
     /// End.
     End,
 }
@@ -63,6 +66,9 @@ impl Keeper {
             if let Some(node) = asked.attached.pop() {
                 return Task::Reach(node);
             }
+            if !asked.undecided.is_empty() {
+                return Task::Decide;
+            }
             let now = Instant::now();
             if asked.alarm.take_if(|alarm| *alarm <= now).is_some() {
                 return Task::Tick;
@@ -81,6 +87,11 @@ impl Keeper {
     /// The nodes that are attached.
     pub fn links(&self) -> Arc<Links> {
         self.links.clone()
+    }
+
+    /// What is to be decided, in the order in which it was asked.
+    pub fn undecided(&self) -> Vec<Undecided> {
+        std::mem::take(&mut self.asked().undecided)
     }
 
     /// There is nothing to do any more.
@@ -102,6 +113,10 @@ impl Host for Keeper {
         self.links.add(node, how, account)?;
         self.ask(|asked| asked.attached.push(node));
         Ok(())
+    }
+
+    fn decide(&self, undecided: Undecided) {
+        self.ask(|asked| asked.undecided.push(undecided));
     }
 
     fn detach(&self, node: NodeId) {

@@ -99,6 +99,7 @@ mod descriptor;
 mod events;
 #[doc(hidden)]
 pub mod fuse;
+mod grants;
 mod holders;
 mod host;
 mod identity;

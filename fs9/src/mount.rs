@@ -27,7 +27,7 @@ use crate::net::listen::ListenError;
 use crate::net::{House, Net};
 use crate::program::Programs;
 use crate::serve::{Acceptor, Bytes, Stage, serve, serve_one, serve_peers};
-use crate::served::{Served, Stopper};
+use crate::served::{Node, Served, Stopper};
 use crate::server::Server;
 use crate::server::access::Who;
 use crate::serving::{Front, Serving};
@@ -239,8 +239,8 @@ impl Builder {
         let stage = Stage { server: server.clone(), crew: Crew::new(self.workers) };
         let (crew, grace, stopper) = (stage.crew.clone(), self.grace, bell.clone());
         let programs = Arc::new(Programs::new(server.clone())?);
-        let owner = Who { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: [].into() };
-        let Front { listeners, identity, tls, linger } = front;
+        let owner = Who { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: [].into(), guest: None };
+        let Front { listeners, identity, tls, grants, linger } = front;
         let house = House {
             server: server.clone(),
             stopper: bell.clone(),
@@ -249,12 +249,14 @@ impl Builder {
             linger,
             keep_alive: self.options.serving.keep_alive,
             tls,
+            grants: grants.clone(),
             links: keeper.links(),
             export_nodes: self.options.serving.export_nodes,
         };
         let net = Net::new(listeners, house)?;
+        let node = Node { identity, grants };
         let served =
-            Served { mounted, server, door, device, store, keeper, programs, crew, grace, bell, mounts, net, identity };
+            Served { mounted, server, door, device, store, keeper, programs, crew, grace, bell, mounts, net, node };
         let end = served.start(self.options.threads)?;
         Ok(Mount { dir: dir.to_owned(), stage, stopper, grace, listening, end: Some(end) })
     }

@@ -18,6 +18,8 @@ use crate::fuse::device::Device;
 use crate::fuse::door::{FuseDoor, Turn};
 use crate::fuse::patience::Patience;
 use crate::fuse::session::Mounted;
+use crate::grants::Grants;
+use crate::host::Undecided;
 use crate::identity::{Identity, IdentityError};
 use crate::keeper::{Keeper, Task};
 use crate::local::verb;
@@ -25,7 +27,7 @@ use crate::message::Store;
 use crate::net::Net;
 use crate::program::Programs;
 use crate::server::Server;
-use crate::ticket::Effects;
+use crate::ticket::{Answer, Effects};
 
 /// Ends a mount, from any thread.
 ///
@@ -82,8 +84,17 @@ pub struct Served {
     pub mounts: File,
     /// Clients from elsewhere.
     pub net: Net,
-    /// Who this node is towards others.
+    /// What it is to other nodes.
+    pub node: Node,
+}
+
+/// What a mount is to other nodes.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Who it is.
     pub identity: Arc<Result<Identity, IdentityError>>,
+    /// Who may come with a key, where anybody may.
+    pub grants: Option<Arc<Grants>>,
 }
 
 /// The threads of a mount.
@@ -135,14 +146,19 @@ impl Served {
 
     fn spawn_keeper(&self) -> io::Result<JoinHandle<()>> {
         let (keeper, server, programs) = (self.keeper.clone(), self.server.clone(), self.programs.clone());
-        let identity = self.identity.clone();
+        let Node { identity, grants } = self.node.clone();
         thread::Builder::new().name("fs9-keeper".into()).spawn(move || {
             loop {
                 match keeper.next() {
                     Task::Tick => verb(&server, Server::tick),
                     Task::Start(service) => programs.start(service),
                     Task::Reach(node) => keeper.links().start(node, server.clone(), identity.clone()),
-                    Task::End => return,
+                    Task::Decide => {
+                        let undecided = keeper.undecided().into_iter();
+                        undecided.for_each(|undecided| decide(undecided, grants.as_deref(), &server));
+                    }
+                    // Who still waits for a decision is told that there will be none.
+                    Task::End => return drop(keeper.undecided()),
                 }
             }
         })
@@ -196,6 +212,19 @@ impl Served {
         }
         detached
     }
+}
+
+/// Answers a write to `ctl` about who may come.
+fn decide(undecided: Undecided, grants: Option<&Grants>, server: &Mutex<Server>) {
+    let Undecided { decision, len, ticket } = undecided;
+    let decided = grants.ok_or(Errno::OPNOTSUPP).and_then(|grants| grants.carry_out(decision));
+    verb(server, |server, fx| match decided {
+        Ok(record) => {
+            server.tell_decision(&record, fx);
+            fx.answer(ticket, Answer::Written(len));
+        }
+        Err(errno) => fx.fail(ticket, errno),
+    });
 }
 
 /// Ends loop after loop: each ends by the request that `ask` makes. Nobody is asked when none is left to answer.

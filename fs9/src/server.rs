@@ -35,7 +35,7 @@ use crate::channel::{Done, Handle};
 use crate::ctl;
 use crate::events::Log;
 use crate::holders::Holders;
-use crate::host::Host;
+use crate::host::{Host, Undecided};
 use crate::message::{Claim, Message, Store};
 use crate::mount::Limits;
 use crate::ticket::{Answer, Effects, Ticket, Watcher};
@@ -397,11 +397,11 @@ impl Server {
             Some(Open::Peer(_)) => self.write_peer(handle, data, flags, ticket, fx),
             Some(Open::Ctl(file, _)) => {
                 let (file, len) = (*file, data.bytes().len());
-                let answer = match self.obey(file, data.bytes(), caller, fx) {
-                    Ok(()) => Answer::Written(len),
-                    Err(errno) => Answer::Error(errno),
-                };
-                fx.answer(ticket, answer);
+                match self.obey(file, data.bytes(), caller, fx) {
+                    Ok(None) => fx.answer(ticket, Answer::Written(len)),
+                    Ok(Some(decision)) => self.host.decide(Undecided { decision, len, ticket }),
+                    Err(errno) => fx.fail(ticket, errno),
+                }
             }
             Some(_) => fx.fail(ticket, Errno::ACCESS),
             None => fx.fail(ticket, Errno::BADF),

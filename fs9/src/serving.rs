@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 
+use crate::grants::Grants;
 use crate::identity::{Identity, IdentityError, State};
 use crate::mount::MountError;
 use crate::net::address::Address;
@@ -56,6 +57,8 @@ pub struct Front {
     pub identity: Arc<Result<Identity, IdentityError>>,
     /// How it speaks TLS, if it does.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Who may then come.
+    pub grants: Option<Arc<Grants>>,
     /// How long what they have open is kept.
     pub linger: Duration,
 }
@@ -68,9 +71,11 @@ impl Serving {
     pub fn begin(&self) -> Result<Front, MountError> {
         let identity = State::find(self.state.as_deref()).map_err(Into::into).and_then(Identity::load);
         let is_private = self.listen.iter().any(|address| matches!(address, Address::Tls { .. }));
-        let tls = match &identity {
+        let private = match &identity {
             Ok(identity) if is_private => {
-                Some(tls::server(identity).map_err(|error| MountError::Unheard(error.into()))?)
+                let tls = tls::server(identity).map_err(|error| MountError::Unheard(error.into()))?;
+                let grants = Grants::open(identity).map_err(|error| MountError::Unheard(error.into()))?;
+                Some((tls, Arc::new(grants)))
             }
             Err(error) if is_private || self.state.is_some() => {
                 return Err(MountError::Unheard(error.to_string().into()));
@@ -78,7 +83,8 @@ impl Serving {
             _ => None,
         };
         let listeners = self.listeners()?;
-        Ok(Front { listeners, identity: Arc::new(identity), tls, linger: self.linger })
+        let (tls, grants) = private.unzip();
+        Ok(Front { listeners, identity: Arc::new(identity), tls, grants, linger: self.linger })
     }
 
     fn listeners(&self) -> Result<Vec<Listener>, ListenError> {

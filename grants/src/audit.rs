@@ -32,6 +32,21 @@ pub enum Event {
     Ended,
 }
 
+impl Event {
+    /// Its name in the log and elsewhere.
+    pub fn word(self) -> &'static str {
+        match self {
+            Event::Started => "started",
+            Event::Granted => "granted",
+            Event::Revoked => "revoked",
+            Event::Admitted => "admitted",
+            Event::Allowed => "allowed",
+            Event::Refused => "refused",
+            Event::Ended => "ended",
+        }
+    }
+}
+
 /// A line of the log. Fields that do not apply are left out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

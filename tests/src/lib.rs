@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 #![deny(unsafe_code)]
 
+pub mod audit;
 pub mod file;
 pub mod hostile;
 pub mod ninep;

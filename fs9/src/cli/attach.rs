@@ -12,6 +12,7 @@ use super::errno::Verb;
 use super::peer::{Peer, room};
 use super::place::Place;
 use super::shell::shown;
+use super::terms::chain;
 use super::wait::Wait;
 use crate::attachment;
 use crate::net::address::Address;
@@ -46,6 +47,9 @@ pub struct Attach {
     /// Trust a node whose key is not known yet, and write its key down: it has to be the same ever after
     #[arg(long)]
     accept_new: bool,
+    /// What another key than the node's own has passed on to this node: fs9grant:..., or a file with it
+    #[arg(long, value_name = "GRANT")]
+    grant: Option<String>,
     /// The name it gets: a path DIR/n/NAME, DIR being a mount
     path: PathBuf,
     /// Where the node is: tls://host:port, unix:/path, tcp://127.0.0.1:5640 or ssh://HOST/MOUNT
@@ -87,7 +91,7 @@ impl Attach {
         self.address.resolve(self.insecure)?;
         let wait = Wait::new(None)?;
         let events = Peer::open(&place.root_file("events"), OFlags::RDONLY, Verb::Receive, &wait)?;
-        let line = self.how().line(&name).context("a NUL byte cannot be said to ctl: leave it out")?;
+        let line = self.how()?.line(&name).context("a NUL byte cannot be said to ctl: leave it out")?;
         place.control(Verb::Attach, &line, &wait)?;
         match outcome(&events, &format!("n/{name}"), &self.address)? {
             None => Ok(()),
@@ -98,9 +102,10 @@ impl Attach {
         }
     }
 
-    fn how(&self) -> attachment::Attach {
+    fn how(&self) -> anyhow::Result<attachment::Attach> {
         let usual = attachment::Attach::to(self.address.clone());
-        attachment::Attach {
+        Ok(attachment::Attach {
+            grant: self.grant.as_deref().map(chain).transpose()?.map(Box::new),
             linger: self.linger.unwrap_or(usual.linger),
             keep_alive: self.keep_alive.unwrap_or(usual.keep_alive),
             insecure: self.insecure,
@@ -108,7 +113,7 @@ impl Attach {
             // The server runs it, whose environment is another one.
             ssh: std::env::var(SSH).ok(),
             ..usual
-        }
+        })
     }
 }
 

@@ -29,6 +29,10 @@ pub enum Verb {
     Attach,
     /// Taking it away.
     Detach,
+    /// Granting something.
+    Grant,
+    /// Taking it back.
+    Revoke,
 }
 
 impl fmt::Display for Verb {
@@ -43,6 +47,8 @@ impl fmt::Display for Verb {
             Verb::Stop => "stop",
             Verb::Attach => "attach",
             Verb::Detach => "detach",
+            Verb::Grant => "grant",
+            Verb::Revoke => "revoke grants of",
         })
     }
 }
@@ -129,6 +135,21 @@ fn meaning(verb: Verb, path: &Path, errno: Errno) -> Option<String> {
                       before you send it again"
                 .into()
         }
+        Errno::KEYREVOKED => {
+            "what was granted there has ended or was taken back (EKEYREVOKED), so what was open is closed: \
+                              ask its owner for a new grant, then detach and attach the node"
+                .into()
+        }
+        Errno::KEYEXPIRED => {
+            "the grant has ended before it was given (EKEYEXPIRED): look at both clocks, and at --for".into()
+        }
+        Errno::KEYREJECTED => {
+            "the server does not take the grant for its own (EKEYREJECTED): it signs with another key".into()
+        }
+        Errno::NOTUNIQ => "several grants begin so (ENOTUNIQ): give more of the id, as `fs9 grants` shows it".into(),
+        Errno::OPNOTSUPP => {
+            "this mount lets nobody in by key (EOPNOTSUPP): bring it up with `--listen tls://...`".into()
+        }
         Errno::XDEV => {
             "it is another node's (EXDEV): what is to move between nodes is received here and sent there".into()
         }
@@ -156,7 +177,12 @@ fn not_allowed(verb: Verb, errno: Errno) -> &'static str {
         (Verb::Make | Verb::Remove, Errno::PERM) => {
             "this mount does not allow it (EPERM): only channels and directories of your own can be made and removed"
         }
-        (Verb::Attach | Verb::Detach, _) => "only the user who mounted it, or root, may do that (EACCES)",
+        (Verb::Grant | Verb::Revoke, Errno::PERM) => {
+            "only processes of the node's own machine may say who comes in (EPERM)"
+        }
+        (Verb::Attach | Verb::Detach | Verb::Grant | Verb::Revoke, _) => {
+            "only the user who mounted it, or root, may do that (EACCES)"
+        }
         (Verb::Make | Verb::Remove, _) => {
             "its directory's mode does not let you (EACCES): its owner can chmod it, and a mount is for other users \
              only with `fs9 up --allow-other`"
@@ -178,6 +204,11 @@ fn absent(verb: Verb, path: &Path) -> String {
             format!("there is no such channel (ENOENT): make it with `fs9 new {}`", Word(path))
         }
         Verb::Make => "its directory does not exist (ENOENT): make that first, with mkdir".into(),
+        Verb::Revoke => {
+            "no grant is known whose id begins so (ENOENT): `fs9 grants` shows them; one that was passed on and not \
+                         shown yet is revoked by its whole id, or by the grant itself"
+                .into()
+        }
         Verb::Detach => "no node is attached there (ENOENT): `ls` of its directory shows which are".into(),
         Verb::Find => "there is no such directory (ENOENT): `fs9 ls` shows what there is, mkdir makes one".into(),
         _ => "there is no such file (ENOENT): `fs9 ls` shows what there is".into(),
@@ -200,6 +231,7 @@ fn invalid(verb: Verb) -> &'static str {
 
 fn full(verb: Verb) -> &'static str {
     match verb {
+        Verb::Grant => "as much is granted as can be (ENOSPC): what has ended makes room",
         Verb::Attach => "as many nodes are attached as can be (ENOSPC): detach one first",
         Verb::Make => {
             "the mount has as many channels as it allows (ENOSPC): remove some, or mount with a higher \
@@ -216,7 +248,12 @@ fn full(verb: Verb) -> &'static str {
 mod tests {
     use super::*;
 
-    const KNOWN: [Errno; 25] = [
+    const KNOWN: [Errno; 30] = [
+        Errno::KEYREVOKED,
+        Errno::KEYEXPIRED,
+        Errno::KEYREJECTED,
+        Errno::NOTUNIQ,
+        Errno::OPNOTSUPP,
         Errno::MSGSIZE,
         Errno::AGAIN,
         Errno::PIPE,
@@ -246,7 +283,7 @@ mod tests {
 
     #[test]
     fn every_error_of_the_contract_has_a_sentence() {
-        let making = [Verb::Make, Verb::Remove, Verb::Attach, Verb::Detach];
+        let making = [Verb::Make, Verb::Remove, Verb::Attach, Verb::Detach, Verb::Grant, Verb::Revoke];
         for verb in [Verb::Find, Verb::Send, Verb::Receive, Verb::Look, Verb::Stop].into_iter().chain(making) {
             for errno in KNOWN {
                 let meaning = meaning(verb, Path::new("p/jobs"), errno).expect("known");

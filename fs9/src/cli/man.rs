@@ -21,7 +21,7 @@ pub struct Man {
 }
 
 /// Every command has a page. Listed, because the parser cannot ask itself while it is being made; a test compares.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 26] = [
     "up",
     "check",
     "down",
@@ -31,6 +31,11 @@ const COMMANDS: [&str; 21] = [
     "attach",
     "detach",
     "serve",
+    "grant",
+    "delegate",
+    "grants",
+    "revoke",
+    "audit",
     "rm",
     "ls",
     "status",

@@ -5,16 +5,20 @@
 //! (what one runs), `columns` (tables of text).
 
 mod attach;
+mod audit;
 mod call;
 mod channel;
 mod check;
 mod columns;
 mod completions;
+mod delegate;
 mod doctor;
 mod down;
 mod errno;
 mod events;
 mod failure;
+mod grant;
+mod grants;
 mod graph;
 mod helper;
 mod id;
@@ -33,6 +37,7 @@ mod serve;
 mod shell;
 mod spawn;
 mod status;
+mod terms;
 mod top;
 mod up;
 mod wait;
@@ -66,6 +71,11 @@ enum Command {
     Attach(attach::Attach),
     Detach(attach::Detach),
     Serve(serve::Serve),
+    Grant(grant::Grant),
+    Delegate(delegate::Delegate),
+    Grants(grants::Grants),
+    Revoke(grant::Revoke),
+    Audit(audit::Audit),
     Rm(channel::Rm),
     Ls(ls::Ls),
     Status(status::Status),
@@ -92,6 +102,11 @@ impl Command {
             Command::Attach(command) => command.run(),
             Command::Detach(command) => command.run(),
             Command::Serve(command) => command.run(),
+            Command::Grant(command) => command.run(),
+            Command::Delegate(command) => command.run(),
+            Command::Grants(command) => command.run(),
+            Command::Revoke(command) => command.run(),
+            Command::Audit(command) => command.run(),
             Command::Rm(command) => command.run(),
             Command::Ls(command) => command.run(),
             Command::Status(command) => command.run(),

@@ -182,6 +182,25 @@ impl State {
         }
     }
 
+    /// Has a file of mode 0600 have these bytes: those that it had, or these, and lasting once this returns.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        if bytes.len() > MOST {
+            return Err(StateError::Long(self.path(name)));
+        }
+        let dir = self.open()?;
+        let temporary = format!(".{name}.{:016x}", u64::from_ne_bytes(random()));
+        let written = write_new(&dir, &temporary, bytes)
+            .and_then(|()| renameat_with(&dir, &temporary, &dir, name, RenameFlags::empty()))
+            .and_then(|()| fsync(&dir));
+        written.map_err(|errno| {
+            let _ = unlinkat(&dir, &temporary, AtFlags::empty());
+            self.failed(name, "write", errno)
+        })
+    }
+
     /// Adds a line at the end of a file that is made as needed. It lasts once this returns.
     ///
     /// # Errors

@@ -4,12 +4,13 @@
 //! Whoever completes a request writes the answer to the socket itself, whichever thread that is. Only while frames of
 //! the client are being read are answers kept back, so that those which arrived together are answered together.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
@@ -23,6 +24,7 @@ use super::origin::Party;
 use super::spot::{Place, There};
 use super::stream::Stream;
 use crate::channel::Handle;
+use crate::grants::Guest;
 use crate::server::{Server, Session};
 use crate::ticket::{Answer, Door, Effects, Ticket};
 
@@ -53,6 +55,10 @@ pub struct Client {
 pub struct State {
     /// The conversation.
     pub talk: Talk<Place>,
+    /// Those that have attached something with a key.
+    guests: Vec<Arc<Guest>>,
+    /// What was written to files of Tauth.
+    pub shown: BTreeMap<Fid, Vec<u8>>,
     /// It was let in: of a session, what it has open outlives its connection.
     pub is_admitted: bool,
     link: Option<Link>,
@@ -103,6 +109,12 @@ impl Bell {
     pub fn answer(&self) -> bool {
         let _ = rustix::io::read(&self.fd, &mut [0; 8]);
         self.ending.load(Ordering::Acquire)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
     }
 }
 
@@ -216,7 +228,16 @@ impl Client {
     /// A client that the server knows by `session`.
     pub fn new(talk: Talk<Place>, session: u32, origin: Arc<Session>, party: Arc<Party>, link: Link) -> Arc<Client> {
         let (link, watches) = (Some(link), Vec::new());
-        let state = State { talk, is_admitted: false, link, corked: false, watches, given_up: false };
+        let state = State {
+            talk,
+            guests: Vec::new(),
+            shown: BTreeMap::new(),
+            is_admitted: false,
+            link,
+            corked: false,
+            watches,
+            given_up: false,
+        };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Arc::new(Client { number, session, origin, party, state: Mutex::new(state) })
     }
@@ -268,11 +289,11 @@ impl Client {
         self.state().watches.push(Watch { handle, tag });
     }
 
-    /// Nothing will become ready any more at `handle`, which is closed: whoever waits answers EINTR, as a read would.
-    pub fn end_watches(&self, handle: Handle) {
+    /// Nothing will become ready any more at `handle`, which is closed: whoever waits answers as a read would.
+    pub fn end_watches(&self, handle: Handle, errno: Errno) {
         let mut state = self.state();
         for tag in state.take_watches(handle) {
-            state.talk.reply(tag, &failure(Errno::INTR));
+            state.talk.reply(tag, &failure(errno));
         }
         state.flush();
     }
@@ -333,8 +354,19 @@ impl State {
         }
     }
 
+    /// Somebody has attached something with a key. Of those who have nothing any more nothing is kept.
+    pub fn receive(&mut self, guest: Arc<Guest>) {
+        self.guests.retain(|guest| Arc::strong_count(guest) > 1);
+        self.guests.push(guest);
+    }
+
+    /// Those that have attached something with a key.
+    pub fn guests(&self) -> &[Arc<Guest>] {
+        &self.guests
+    }
+
     /// It is told nothing more.
-    fn give_up(&mut self) {
+    pub fn give_up(&mut self) {
         self.given_up = true;
         self.talk.abandon();
         self.talk.disconnect();

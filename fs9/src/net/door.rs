@@ -3,6 +3,7 @@
 //! No kernel has checked any mode here, so that is done before each verb; see `server::access`.
 
 mod attributes;
+mod guests;
 mod listing;
 mod names;
 mod relay;
@@ -15,6 +16,7 @@ use fs9_tiers::error::Reason;
 use rustix::io::Errno;
 
 use super::client::{As, Client};
+use super::origin::Party;
 use super::porter::House;
 use super::spot::{self, Open, Place, Spot, qid};
 use crate::server::access::Who;
@@ -42,12 +44,19 @@ pub struct Door<'a> {
 impl Door<'_> {
     /// Serves a request.
     pub fn serve(&self, request: &Request<'_>, fx: &mut Effects) {
-        let served = match request.fid().map(|fid| self.place(fid)) {
-            Some(Ok(Place::There(there))) => self.relay(&there, request, fx),
-            _ => self.dispatch(request, fx),
+        let served = match &*self.client.party {
+            Party::User(_) => self.serve_anybody(request, fx),
+            Party::Key(_) => self.serve_guest(request, fx),
         };
         if let Err(errno) = served {
             self.client.fail(self.tag, errno);
+        }
+    }
+
+    fn serve_anybody(&self, request: &Request<'_>, fx: &mut Effects) -> Replied {
+        match request.fid().map(|fid| self.place(fid)) {
+            Some(Ok(Place::There(there))) => self.relay(&there, request, fx),
+            _ => self.dispatch(request, fx),
         }
     }
 
@@ -74,7 +83,7 @@ impl Door<'_> {
     /// A fid that is open.
     fn opened(&self, fid: Fid) -> Result<(Spot, Open), Errno> {
         let spot = self.spot(fid)?;
-        let open = spot.open.ok_or(Errno::BADF)?;
+        let open = spot.open.ok_or_else(|| guests::closed(&spot))?;
         Ok((spot, open))
     }
 
@@ -191,9 +200,13 @@ impl Door<'_> {
             Request::Symlink { .. } | Request::Link { .. } => return Err(Errno::PERM),
             Request::Readlink { .. } => return Err(Errno::INVAL),
             Request::Xattrwalk { .. } | Request::Xattrcreate { .. } => return Err(Errno::OPNOTSUPP),
+            Request::Auth { .. } => self.reply(&Reply::Error {
+                // diod's clients go on without only if there is nothing to authenticate with.
+                errno: Errno::NOENT.raw_os_error() as u32,
+                reason: "no authentication is needed",
+            }),
             // Those are the conversation's own.
             Request::Version { .. }
-            | Request::Auth { .. }
             | Request::Flush { .. }
             | Request::Session { .. }
             | Request::Ack { .. }
@@ -246,7 +259,7 @@ impl Door<'_> {
         let caller = self.caller(&dir.who, 0);
         let wanted = Flags::of_open(flags);
         let mut server = self.server();
-        server.check_make(dir.file, &dir.who)?;
+        server.check_make(dir.file, name.as_bytes(), &dir.who, Some(wanted))?;
         let (file, view, is_new) = match server.make_queue(dir.file, name.as_bytes(), 0o600, caller, fx) {
             Ok((file, view)) => (file, view, true),
             // Somebody made it after the client looked.
@@ -325,7 +338,7 @@ impl Door<'_> {
         };
         let Some(open) = spot.open else { return };
         self.server().leave(open.handle, Some(reason), fx);
-        self.client.end_watches(open.handle);
+        self.client.end_watches(open.handle, if reason == Reason::Revoked { Errno::KEYREVOKED } else { Errno::INTR });
         if open.removes {
             // Where somebody else was faster to remove it, nobody is told.
             let _ = self.remove_spot(spot, fx);

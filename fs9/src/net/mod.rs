@@ -46,6 +46,9 @@ impl Net {
             return Ok(Net::default());
         }
         let bell = Arc::new(Bell::new()?);
+        if let Some(grants) = &house.grants {
+            grants.when_less(bell.clone().into());
+        }
         let porter = Porter::new(listeners, house, bell.clone())?;
         let thread = thread::Builder::new().name("fs9-net".into()).spawn(move || porter.run())?;
         Ok(Net { running: Some((thread, bell)) })

@@ -62,7 +62,8 @@ fn of_unix(socket: &OwnedFd) -> io::Result<(Origin, Who)> {
     let process = Holder::of_socket(socket).ok().map(Arc::new);
     let groups = if process.is_some() { groups_of(who.pid) } else { Vec::new() };
     let node = format!("unix pid {}", who.pid);
-    Ok((Origin { node, uid: who.uid, process, key: None }, Who { uid: who.uid, gid: who.gid, groups: groups.into() }))
+    let origin = Origin { node, uid: who.uid, process, key: None };
+    Ok((origin, Who { uid: who.uid, gid: who.gid, groups: groups.into(), guest: None }))
 }
 
 /// The further groups of a process (`Groups` in proc_pid_status(5)).
@@ -76,7 +77,7 @@ fn of_tcp(socket: &OwnedFd, owner: &Who) -> io::Result<(Origin, Who)> {
     let (here, there) = (number(getsockname(socket.as_fd())?)?, peer(socket)?);
     let who = if there.ip().is_loopback() {
         let uid = owner_of(there, here)?;
-        Who { uid, gid: if uid == 0 { 0 } else { NO_GROUP }, groups: [].into() }
+        Who { uid, gid: if uid == 0 { 0 } else { NO_GROUP }, groups: [].into(), guest: None }
     } else {
         owner.clone()
     };
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     fn owner() -> Who {
-        Who { uid: 7, gid: 7, groups: [].into() }
+        Who { uid: 7, gid: 7, groups: [].into(), guest: None }
     }
 
     fn here() -> u32 {

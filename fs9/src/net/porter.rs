@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fs9_proto::server::Step;
-use fs9_proto::{Request, Tag};
+use fs9_proto::{NO_TAG, Request, Tag};
 use fs9_tiers::error::Reason;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -32,6 +32,7 @@ use super::listen::Listener;
 use super::origin::Party;
 use super::tls::TlsError;
 use crate::fuse::patience::Patience;
+use crate::grants::Grants;
 use crate::random::random;
 use crate::served::Stopper;
 use crate::server::Server;
@@ -58,6 +59,9 @@ const SWOLLEN: usize = 8 << 10;
 const CALM: Duration = Duration::from_secs(1);
 /// So often a connection may be refused what it attaches: the Linux kernel asks twice.
 const MOST_REFUSALS: u8 = 3;
+/// What was granted is looked at so soon and so late when the time has come that it ends.
+const SOON: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_secs(60);
 /// How often at most one client is read from before it is the others' turn.
 const TURNS: usize = 8;
 /// How many events are taken at once: a handshake is a fraction of a millisecond, and others wait meanwhile.
@@ -88,6 +92,8 @@ pub struct House {
     pub links: Arc<Links>,
     /// Whether these are shown to those who come.
     pub export_nodes: bool,
+    /// Who may come with a key, where anybody may.
+    pub grants: Option<Arc<Grants>>,
 }
 
 impl House {
@@ -137,6 +143,8 @@ enum Alarm {
     Swollen(usize, u64),
     /// A session that has lost its connection.
     Session([u8; 16]),
+    /// Something ends that was granted.
+    Ends,
 }
 
 impl Porter {
@@ -178,7 +186,10 @@ impl Porter {
             for event in events.drain(..) {
                 match event.data.u64() {
                     BELL if self.bell.answer() => return self.end(),
-                    BELL => self.watch_the_slow(),
+                    BELL => {
+                        self.watch_the_slow();
+                        self.sweep();
+                    }
                     listener if listener > BELL => self.listen((listener - LISTENERS) as usize, &mut serial),
                     key => self.attend(key as usize, event.flags),
                 }
@@ -319,6 +330,7 @@ impl Porter {
                     }
                     if let Some(msize) = attached {
                         frames.set_limit(msize);
+                        watch_ends(&self.house, &mut self.alarms);
                         if std::mem::take(is_stranger) {
                             self.strangers.leave(*place);
                             let at = Instant::now() + self.house.keep_alive;
@@ -335,6 +347,21 @@ impl Porter {
                 }
             }
         }
+    }
+
+    /// What guests have open by what has ended is closed.
+    fn sweep(&mut self) {
+        let attached = self.connections.iter().filter_map(|(_, connection)| connection.client());
+        let kept = self.sessions.values().map(|kept| &kept.client);
+        let guests = attached.chain(kept).filter(|client| !client.state().guests().is_empty());
+        let clients: Vec<_> = guests.cloned().collect();
+        for client in &clients {
+            Door { house: &self.house, client, tag: NO_TAG }.sweep(&mut self.fx);
+        }
+        if self.fx.carry_out() {
+            self.house.stopper.stop();
+        }
+        watch_ends(&self.house, &mut self.alarms);
     }
 
     /// Some client takes too little of what it is told: it is looked at again when it has had time enough.
@@ -355,6 +382,7 @@ impl Porter {
                 Alarm::Listen => self.hear(EventFlags::IN),
                 Alarm::Connection(key, serial) => self.look_after(key, serial, now),
                 Alarm::Swollen(key, serial) => self.calm(key, serial, now),
+                Alarm::Ends => self.sweep(),
                 Alarm::Session(id) => {
                     let since = self.sessions.get(&id).and_then(|kept| kept.alone_since);
                     if since.is_some_and(|since| since + self.house.linger <= now) {
@@ -408,4 +436,11 @@ fn give_up(house: &House, client: &Arc<Client>, tag: Tag, fx: &mut Effects) {
     }
     let mut server = house.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     client.cancel(&mut server, tag, Errno::INTR, fx);
+}
+
+/// Has what was granted be looked at when the next of it ends; and now and then, for clocks are set.
+fn watch_ends(house: &House, alarms: &mut BTreeSet<(Instant, Alarm)>) {
+    let Some(rest) = house.grants.as_ref().and_then(|grants| grants.next_end()) else { return };
+    alarms.retain(|(_, alarm)| *alarm != Alarm::Ends);
+    alarms.insert((Instant::now() + rest.clamp(SOON, LOOK), Alarm::Ends));
 }

@@ -7,14 +7,27 @@ use super::{Answered, Caller, Server};
 use crate::channel::Kind;
 use crate::ctl::Verb;
 use crate::events::Event;
+use crate::grants::Decision;
 use crate::ticket::Effects;
 use crate::timer;
 use crate::tree::{Attr, Body, File, ROOT};
 
 impl Server {
-    /// Does what one write to `ctl` says.
-    pub(super) fn obey(&mut self, ctl: File, text: &[u8], caller: Caller, fx: &mut Effects) -> Answered<()> {
-        let result = Verb::parse(text).and_then(|verb| self.carry_out(ctl, verb, caller, fx));
+    /// Does what one write to `ctl` says, or returns what is left to decide.
+    pub(super) fn obey(
+        &mut self,
+        ctl: File,
+        text: &[u8],
+        caller: Caller,
+        fx: &mut Effects,
+    ) -> Answered<Option<Decision>> {
+        let result = Verb::parse(text).and_then(|verb| match verb {
+            Verb::Decide(_) if ctl.node != ROOT => Err(Errno::INVAL),
+            // Who comes in is said at this machine: who has come in cannot let others in.
+            Verb::Decide(_) if caller.session != 0 => Err(Errno::PERM),
+            Verb::Decide(decision) => Ok(Some(decision)),
+            verb => self.carry_out(ctl, verb, caller, fx).map(|()| None),
+        });
         if let Err(errno) = result {
             let said = String::from_utf8_lossy(&text[..text.len().min(200)]).trim_end().to_owned();
             let reason = Some(format!("ctl: {said}: {errno}"));
@@ -45,6 +58,7 @@ impl Server {
             Verb::HangUp(None) => Err(Errno::INVAL),
             Verb::Attach { name, how } => self.attach(&name, how, caller, fx),
             Verb::Detach(name) => self.detach(&name, fx),
+            Verb::Decide(_) => Err(Errno::INVAL),
             Verb::Stop => {
                 self.stopping = true;
                 fx.stop();

@@ -220,7 +220,7 @@ impl Server {
     /// The holder is gone, for `known` if that is known. What it had not sent is sent, if it was not killed; what it held is
     /// settled; its end is left.
     pub(super) fn clunk_peer(&mut self, handle: Handle, known: Option<Reason>, fx: &mut Effects) {
-        self.cancel_all_of(handle, fx);
+        self.cancel_all_of(handle, known, fx);
         let Some(Open::Peer(mut peer)) = self.open.try_remove(handle) else { return };
         let (node, end) = (peer.node, peer.end);
         // Asking costs more than the rest of a close. Of a writer that leaves nothing behind nobody wants to know.
@@ -315,11 +315,12 @@ impl Server {
     }
 
     /// A kernel releases a file only when nothing waits on it; other doors may not be so kind.
-    fn cancel_all_of(&mut self, handle: Handle, fx: &mut Effects) {
+    fn cancel_all_of(&mut self, handle: Handle, known: Option<Reason>, fx: &mut Effects) {
+        let errno = if known == Some(Reason::Revoked) { Errno::KEYREVOKED } else { Errno::INTR };
         if self.peer(handle).is_ok_and(|peer| peer.parked > 0) {
             let ids: Vec<u64> =
                 self.parked.iter().filter(|(_, parked)| parked.handle == handle).map(|(id, _)| *id).collect();
-            ids.into_iter().for_each(|id| self.cancel(id, Errno::INTR, fx));
+            ids.into_iter().for_each(|id| self.cancel(id, errno, fx));
         }
     }
 }

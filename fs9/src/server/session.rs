@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fs9_grants::Key;
+use fs9_grants::audit::Record;
 use fs9_tiers::error::Reason;
 use fs9_tiers::holder::Holder;
 use rustix::io::Errno;
@@ -116,6 +117,22 @@ impl Server {
         self.refused += 1;
         let event = Event { event: "refused", node: Some(node), key, reason, ..Event::default() };
         self.report(event, File::of(ROOT), fx);
+    }
+
+    /// Tells whoever reads `events` what was decided about who may come and what they may do.
+    pub fn tell_decision(&mut self, record: &Record, fx: &mut Effects) {
+        let grant = record.grants.first().map(|id| id.to_string());
+        let rights = record.rights.map(|rights| rights.to_string()).filter(|rights| !rights.is_empty());
+        let event = Event {
+            event: record.event.word(),
+            name: record.name.as_deref().unwrap_or_default(),
+            key: record.key.map(|key| key.to_string()),
+            grant,
+            rights,
+            reason: record.reason.clone(),
+            ..Event::default()
+        };
+        self.announce(event, fx);
     }
 
     fn tell_of(&mut self, session: &Session, event: &'static str, reason: Option<String>, fx: &mut Effects) {

@@ -59,6 +59,14 @@ fn a_line_is_json_with_what_applies() {
 }
 
 #[test]
+fn an_event_is_called_what_the_log_calls_it() {
+    use Event::*;
+    for event in [Started, Granted, Revoked, Admitted, Allowed, Refused, Ended] {
+        assert_eq!(serde_json::to_string(&event).unwrap(), format!("\"{}\"", event.word()));
+    }
+}
+
+#[test]
 fn what_was_written_is_read() {
     let records = read(&log()).unwrap();
     assert_eq!(records.iter().map(|record| record.sequence).collect::<Vec<_>>(), [0, 1, 2, 3]);

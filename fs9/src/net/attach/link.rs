@@ -79,6 +79,7 @@ impl Link {
             linger: how.linger,
             keep_alive: how.keep_alive,
             uid: Some(rustix::process::geteuid().as_raw()),
+            credentials: how.grant.as_ref().map(|chain| chain.as_bytes().to_vec()).unwrap_or_default(),
             ..Settings::default()
         };
         let state = State {

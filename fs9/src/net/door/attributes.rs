@@ -10,7 +10,8 @@ use rustix::io::Errno;
 
 use super::super::spot::{Place, Spot};
 use super::{Door, Replied};
-use crate::server::access::{Change, WRITE};
+use crate::server::Flags;
+use crate::server::access::Change;
 use crate::tree::{Attr, File, ROOT, Stat};
 
 /// The unit in which stdio and others read and write, as of the FUSE door.
@@ -27,7 +28,7 @@ impl Door<'_> {
 
     pub(super) fn getattr(&self, fid: Fid) -> Replied {
         let spot = self.known_spot(fid)?;
-        let Stat { directory, nlink, attr, .. } = self.server().stat(spot.file)?;
+        let Stat { directory, nlink, attr, .. } = self.stat_of(&spot)?;
         let kind = if directory { FileType::Directory } else { FileType::RegularFile };
         let attr = attr::Attr {
             valid: BASIC,
@@ -46,13 +47,20 @@ impl Door<'_> {
         Ok(())
     }
 
+    /// What is to be known of a file that was walked to, as long as it may be.
+    fn stat_of(&self, spot: &Spot) -> Result<Stat, Errno> {
+        let server = self.server();
+        server.check_seen(spot.file, &spot.who)?;
+        server.stat(spot.file)
+    }
+
     pub(super) fn setattr(&self, fid: Fid, to: &SetAttr) -> Replied {
         let spot = self.known_spot(fid)?;
         let mut server = self.server();
         // Truncation changes nothing: a peer has no length. Shells ask for it with every `>`, and for the time with it.
         if to.size.is_some() {
             if !spot.open.is_some_and(|open| open.flags.write) {
-                server.check(spot.file, &spot.who, WRITE)?;
+                server.check_open(spot.file, &spot.who, Flags { write: true, ..Flags::default() })?;
             }
         } else {
             let times = [to.atime, to.mtime];
@@ -82,9 +90,7 @@ impl Door<'_> {
 
     pub(super) fn stat(&self, fid: Fid) -> Replied {
         let spot = self.known_spot(fid)?;
-        let server = self.server();
-        let (stat, (_, name)) = (server.stat(spot.file)?, server.place(spot.file)?);
-        drop(server);
+        let (stat, (_, name)) = (self.stat_of(&spot)?, self.server().place(spot.file)?);
         let name = if spot.file == File::of(ROOT) { "/" } else { &name };
         record(name, spot.qid, &stat, |stat| self.reply(&Reply::Stat { stat }));
         Ok(())
@@ -101,7 +107,7 @@ impl Door<'_> {
         let change = Change { mode, gid, times: mtime.is_some(), ..Change::default() };
         let mode = server.check_change(spot.file, &spot.who, change)?;
         if !to.name.is_empty() && to.name != name {
-            server.check_rename(dir, name.as_bytes(), dir, &spot.who)?;
+            server.check_rename((dir, name.as_bytes()), (dir, to.name.as_bytes()), &spot.who)?;
             server.rename(dir, name.as_bytes(), dir, to.name.as_bytes())?;
         }
         if mode.is_some() || gid.is_some() || mtime.is_some() {

@@ -12,13 +12,15 @@ use crate::tree::{File, NODES};
 
 impl Door<'_> {
     pub(super) fn readdir(&self, fid: Fid, offset: u64, count: u32) -> Replied {
-        let (_, open) = self.opened(fid)?;
+        let (spot, open) = self.opened(fid)?;
         let room = self.room(count);
         let from = usize::try_from(offset).map_err(|_| Errno::INVAL)?;
         let mut data = Vec::new();
         let mut server = self.server();
+        let sight = server.view_of(spot.file, &spot.who)?;
         for (place, entry) in server.list(open.handle, offset == 0)?.iter().enumerate().skip(from) {
-            if entry.file == File::of(NODES) && !self.house.export_nodes {
+            let is_hidden = entry.file == File::of(NODES) && !self.shows_nodes(&spot.who);
+            if is_hidden || !sight.has(&entry.name) {
                 continue;
             }
             let (kind, of) = if entry.directory { (Entry::DIR, Qid::DIR) } else { (Entry::FILE, Qid::FILE) };
@@ -45,12 +47,13 @@ impl Door<'_> {
         let room = self.room(count);
         let mut data = Vec::new();
         let mut server = self.server();
+        let sight = server.view_of(spot.file, &spot.who)?;
         let entries = server.list(open.handle, offset == 0)?.iter().skip(from);
         let entries: Vec<_> = entries.take(room / Stat::KEEP.size() + 2).cloned().collect();
         for entry in entries {
             // 9P2000 has no dots. What has been removed since is not listed, nor are other nodes unless that was asked for.
-            let is_hidden = entry.file == File::of(NODES) && !self.house.export_nodes;
-            let is_seen = !matches!(&*entry.name, "." | "..") && !is_hidden;
+            let is_hidden = entry.file == File::of(NODES) && !self.shows_nodes(&spot.who);
+            let is_seen = !matches!(&*entry.name, "." | "..") && !is_hidden && sight.has(&entry.name);
             let stat = server.stat(entry.file).ok().filter(|_| is_seen);
             let fits = stat.is_none_or(|stat| {
                 let qid = qid(entry.file, &stat, entry.file.ino());

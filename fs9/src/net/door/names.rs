@@ -3,10 +3,9 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use fs9_grants::Key;
 use fs9_proto::message::{Dialect, Names, Qids, mode};
 use fs9_proto::stat::DMDIR;
-use fs9_proto::{Fid, NO_FID, Qid, Reply};
+use fs9_proto::{Fid, Qid, Reply};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -34,16 +33,14 @@ impl Door<'_> {
         uid: Option<u32>,
         fx: &mut Effects,
     ) -> Replied {
-        if afid != NO_FID {
-            return Err(Errno::BADF);
-        }
+        let shown = self.shown(afid)?;
         self.client.state().talk.admit(fid).map_err(errno_of)?;
         let who = match &*self.client.party {
             Party::User(own) => self.who(own, uname, uid)?,
-            Party::Key(key) => {
-                self.refuse(key, fx);
-                return Ok(());
-            }
+            Party::Key(key) => match self.admit(key, shown.as_deref(), fx) {
+                Some(who) => who,
+                None => return Ok(()),
+            },
         };
         let server = self.server();
         let (mut file, mut view) = (File::of(ROOT), View::Plain);
@@ -60,13 +57,6 @@ impl Door<'_> {
         self.bind(fid, Place::Here(Spot { file, view, qid, who, open: None }));
         self.reply(&Reply::Attach { qid });
         Ok(())
-    }
-
-    /// Nothing was granted to this key: it is told so, and so is whoever may grant it something.
-    fn refuse(&self, key: &Key, fx: &mut Effects) {
-        let reason = format!("nothing is granted to {key}: `fs9 grant NAME --to {key} --read` there lets it read NAME");
-        self.reply(&Reply::Error { errno: Errno::ACCESS.raw_os_error() as u32, reason: &reason });
-        self.server().turn_off(&self.client.origin.node, Some(key), reason, fx);
     }
 
     /// As whom somebody asks: root may be anybody, all others only themselves.
@@ -86,7 +76,7 @@ impl Door<'_> {
         match (user.ok().flatten(), named) {
             (Some(user), _) => Ok(Arc::new(with_groups(&user))),
             // A number is a user also where nobody has given it a name.
-            (None, Some(uid)) => Ok(Arc::new(Who { uid, gid: uid, groups: [].into() })),
+            (None, Some(uid)) => Ok(Arc::new(Who { uid, gid: uid, groups: [].into(), guest: None })),
             (None, None) => Err(Errno::ACCESS),
         }
     }
@@ -172,10 +162,15 @@ impl Door<'_> {
             ".." => return server.place(from).map(|(dir, _)| (dir, View::Plain)),
             _ => {}
         }
-        let (file, view, _) = server.walk(from, name.as_bytes())?;
-        // Other nodes are passed on only where that was asked for.
-        let is_hidden = file == File::of(NODES) && !self.house.export_nodes;
+        let (file, view) = server.walk_as(from, name.as_bytes(), who)?;
+        let is_hidden = file == File::of(NODES) && !self.shows_nodes(who);
         if is_hidden { Err(Errno::NOENT) } else { Ok((file, view)) }
+    }
+
+    /// Whether somebody sees the nodes that are attached here: only where that was asked for, and nobody who came with a key.
+    /// There this node's own key is known, and what was granted to that is not the guest's.
+    pub(super) fn shows_nodes(&self, who: &Who) -> bool {
+        self.house.export_nodes && who.guest.is_none()
     }
 
     pub(super) fn old_create(&self, fid: Fid, name: &str, perm: u32, mode: u8, fx: &mut Effects) -> Replied {
@@ -198,7 +193,7 @@ impl Door<'_> {
     pub(super) fn mkdir(&self, dir: Fid, name: &str, mode: u32) -> Result<Qid, Errno> {
         let dir = self.spot(dir)?;
         let mut server = self.server();
-        server.check_make(dir.file, &dir.who)?;
+        server.check_make(dir.file, name.as_bytes(), &dir.who, None)?;
         let made = server.make_directory(dir.file, name.as_bytes(), mode, self.caller(&dir.who, 0))?;
         fresh(made, &server)
     }
@@ -210,7 +205,7 @@ impl Door<'_> {
         }
         let dir = self.spot(dir)?;
         let mut server = self.server();
-        server.check_make(dir.file, &dir.who)?;
+        server.check_make(dir.file, name.as_bytes(), &dir.who, None)?;
         let (file, _) = server.make_queue(dir.file, name.as_bytes(), 0o600, self.caller(&dir.who, 0), fx)?;
         let qid = fresh(file, &server)?;
         drop(server);
@@ -236,7 +231,7 @@ impl Door<'_> {
 
     pub(super) fn rename(&self, dir: File, name: &str, new_dir: File, new_name: &str, who: &Who) -> Replied {
         let mut server = self.server();
-        server.check_rename(dir, name.as_bytes(), new_dir, who)?;
+        server.check_rename((dir, name.as_bytes()), (new_dir, new_name.as_bytes()), who)?;
         server.rename(dir, name.as_bytes(), new_dir, new_name.as_bytes())
     }
 }
@@ -251,5 +246,6 @@ pub(super) fn flags_of_create(perm: u32, mode: u8) -> Result<u32, Errno> {
 fn with_groups(user: &User) -> Who {
     let name = CString::new(&*user.name).unwrap_or_default();
     let groups = getgrouplist(&name, user.gid).unwrap_or_default();
-    Who { uid: user.uid.as_raw(), gid: user.gid.as_raw(), groups: groups.into_iter().map(Gid::as_raw).collect() }
+    let groups = groups.into_iter().map(Gid::as_raw).collect();
+    Who { uid: user.uid.as_raw(), gid: user.gid.as_raw(), groups, guest: None }
 }

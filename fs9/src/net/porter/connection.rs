@@ -34,6 +34,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Whose it is.
+    pub(super) fn client(&self) -> Option<&Arc<Client>> {
+        match &self.stage {
+            Stage::Client(client) => Some(client),
+            Stage::Handshake(_) | Stage::Greeting(..) => None,
+        }
+    }
+
     /// Since when it takes too little of what it is told.
     pub(super) fn slow_since(&self) -> Option<Instant> {
         match &self.stage {

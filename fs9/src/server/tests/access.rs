@@ -4,7 +4,7 @@ use super::*;
 use crate::server::access::{Change, READ, SEARCH, WRITE, Who};
 
 fn who(uid: u32, gid: u32, groups: &[u32]) -> Who {
-    Who { uid, gid, groups: groups.into() }
+    Who { uid, gid, groups: groups.into(), guest: None }
 }
 
 impl Script {
@@ -44,10 +44,10 @@ fn the_bits_of_ones_class_count_and_no_others() {
 fn names_are_made_where_one_may_write_and_walk() {
     let mut s = Script::usual();
     let d = s.directory("d", 0o755, 5, 50);
-    assert_eq!(s.server.check_make(d, &who(5, 1, &[])), Ok(()));
-    assert_eq!(s.server.check_make(d, &who(6, 50, &[])), DENIED);
+    assert_eq!(s.server.check_make(d, b"new", &who(5, 1, &[]), None), Ok(()));
+    assert_eq!(s.server.check_make(d, b"new", &who(6, 50, &[]), None), DENIED);
     s.with_mode("d", 0o722, 5, 50);
-    assert_eq!(s.server.check_make(d, &who(6, 60, &[])), DENIED, "it may write but not walk");
+    assert_eq!(s.server.check_make(d, b"new", &who(6, 60, &[]), None), DENIED, "it may write but not walk");
     assert_eq!(s.server.check_remove(d, b"none", &who(5, 1, &[])), Err(Errno::NOENT));
     s.done();
 }
@@ -61,10 +61,10 @@ fn in_a_sticky_directory_one_removes_and_renames_what_is_ones_own() {
     let other = s.directory("other", 0o777, 9, 9);
     for (uid, right) in [(6, Ok(())), (5, Ok(())), (0, Ok(())), (7, Err(Errno::PERM))] {
         assert_eq!(s.server.check_remove(d, b"q", &who(uid, 60, &[])), right, "{uid}");
-        assert_eq!(s.server.check_rename(d, b"q", other, &who(uid, 60, &[])), right, "{uid}");
+        assert_eq!(s.server.check_rename((d, b"q"), (other, b"q"), &who(uid, 60, &[])), right, "{uid}");
     }
     s.with_mode("other", 0o755, 9, 9);
-    assert_eq!(s.server.check_rename(d, b"q", other, &who(6, 60, &[])), DENIED);
+    assert_eq!(s.server.check_rename((d, b"q"), (other, b"q"), &who(6, 60, &[])), DENIED);
     s.ctl("rm d/q");
     s.done();
 }
@@ -75,9 +75,9 @@ fn a_directory_moves_only_for_who_may_write_it() {
     let (from, to) = (s.directory("from", 0o777, 1, 1), s.directory("to", 0o777, 1, 1));
     let caller = Caller { uid: 5, ..Caller::default() };
     s.server.make_directory(from, b"x", 0o755, caller).unwrap();
-    assert_eq!(s.server.check_rename(from, b"x", to, &who(6, 6, &[])), DENIED);
-    assert_eq!(s.server.check_rename(from, b"x", from, &who(6, 6, &[])), Ok(()), "it stays where it is");
-    assert_eq!(s.server.check_rename(from, b"x", to, &who(5, 6, &[])), Ok(()));
+    assert_eq!(s.server.check_rename((from, b"x"), (to, b"x"), &who(6, 6, &[])), DENIED);
+    assert_eq!(s.server.check_rename((from, b"x"), (from, b"y"), &who(6, 6, &[])), Ok(()), "it stays where it is");
+    assert_eq!(s.server.check_rename((from, b"x"), (to, b"x"), &who(5, 6, &[])), Ok(()));
     s.done();
 }
 

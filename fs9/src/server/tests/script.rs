@@ -277,6 +277,7 @@ pub(super) struct Calls {
     pub(super) engaged: Mutex<Vec<NodeId>>,
     /// Attached, or detached again.
     pub(super) attached: Mutex<Vec<(NodeId, bool)>>,
+    pub(super) undecided: Mutex<Vec<Undecided>>,
 }
 
 impl Host for Calls {
@@ -291,6 +292,10 @@ impl Host for Calls {
     fn attach(&self, node: NodeId, _how: Attach, _account: Arc<Account>) -> Result<(), Errno> {
         self.attached.lock().unwrap().push((node, true));
         Ok(())
+    }
+
+    fn decide(&self, undecided: Undecided) {
+        self.undecided.lock().unwrap().push(undecided);
     }
 
     fn detach(&self, node: NodeId) {

@@ -1,0 +1,347 @@
+//! Who may come to this node, and what they may do: what was granted and revoked, kept in the state directory, and the log of
+//! every decision. The rules themselves are those of `fs9_grants`; here they meet the clock, the files and those who ask.
+//!
+//! - `grants` has a line for each grant of this node's own that has not ended, as `fs9 grant` prints it.
+//! - `revoked` has a line for each grant that was taken back: its id.
+//! - `audit.log` has a line for each decision.
+//!
+//! Files are replaced whole or not at all, and that before anything is answered. One process at a time answers as the node of a
+//! state directory.
+
+mod clock;
+mod guest;
+mod ledger;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use fs9_grants::audit::{Event, Record};
+use fs9_grants::{Chain, GrantId, Granted, Key, Refusal};
+use rustix::io::Errno;
+
+use crate::identity::{Identity, State};
+use clock::Clock;
+pub use clock::wall;
+pub use guest::{Guest, Manner, Wish};
+use ledger::Ledger;
+use store::{Files, Store};
+pub use store::{LOG, StoreError};
+
+/// So many grants of its own a node has at once.
+const MOST: usize = 1024;
+/// So many refusals of strangers are written down at once, and then one for each of these times.
+const REFUSALS: u32 = 256;
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Grants {
+    key: Key,
+    clock: Arc<Clock>,
+    sessions: AtomicU64,
+    desk: Mutex<Desk>,
+    /// Woken when a guest has less than before.
+    less: OnceLock<Waker>,
+}
+
+/// What changes.
+#[derive(Debug)]
+struct Desk {
+    store: Store,
+    ledger: Ledger,
+    issued: BTreeMap<GrantId, Chain>,
+    revoked: BTreeSet<GrantId>,
+    guests: Vec<Weak<Guest>>,
+    strangers: Allowance,
+}
+
+/// What the mount's owner decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// To let somebody in, by a grant of the node's own.
+    Grant(Box<Chain>),
+    /// To take a grant back: its id, or the beginning of it.
+    Revoke(String),
+}
+
+impl Decision {
+    /// To let somebody in, as a grant in text says.
+    pub fn grant(text: &str) -> Option<Decision> {
+        text.parse().ok().map(|chain| Decision::Grant(Box::new(chain)))
+    }
+}
+
+/// A grant of this node's own.
+#[derive(Debug)]
+pub struct Issued {
+    /// The grant.
+    pub chain: Chain,
+    /// It was taken back.
+    pub revoked: bool,
+}
+
+/// What a node has granted, by its files.
+///
+/// # Errors
+/// They cannot be read.
+pub fn issued(identity: &Identity) -> Result<Vec<Issued>, StoreError> {
+    let files = Files::of(identity);
+    let revoked = files.revoked()?;
+    let issued = files.issued()?.into_iter();
+    Ok(issued.map(|(id, chain)| Issued { chain, revoked: revoked.contains(&id) }).collect())
+}
+
+/// When a node has last decided anything, in seconds since 1970.
+pub fn last(state: &State) -> u64 {
+    ledger::last(&state.path(LOG))
+}
+
+/// Why somebody is not let in.
+#[derive(Debug)]
+pub struct Refused {
+    /// As it is answered.
+    pub errno: Errno,
+    /// As it is told.
+    pub reason: String,
+}
+
+impl Grants {
+    /// Those of the node with this identity.
+    ///
+    /// # Errors
+    /// Its files cannot be read, or another process uses them.
+    pub fn open(identity: &Identity) -> Result<Grants, StoreError> {
+        let key = identity.key();
+        let store = Store::open(identity)?;
+        let (issued, revoked, mut ledger) = (store.files.issued()?, store.files.revoked()?, store.ledger()?);
+        let clock = Arc::new(Clock::since(ledger.last()));
+        let started = Record { key: Some(key), ..Record::of(Event::Started) };
+        ledger.write(clock.now(), started).map_err(|error| StoreError::Ledger(store.log(), error.into()))?;
+        let (guests, strangers) = (Vec::new(), Allowance::full());
+        let desk = Mutex::new(Desk { store, ledger, issued, revoked, guests, strangers });
+        Ok(Grants { key, clock, sessions: AtomicU64::new(1), desk, less: OnceLock::new() })
+    }
+
+    /// `waker` is woken whenever something was taken back.
+    pub fn when_less(&self, waker: Waker) {
+        // There is one loop that serves guests, for good.
+        let _ = self.less.set(waker);
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets somebody in who has proved `key`: by the chain of grants that is shown, or else by all that this node has granted
+    /// that key. It is written down before this returns.
+    ///
+    /// # Errors
+    /// EACCES where nothing was granted, EKEYREVOKED where it has ended, EIO where it cannot be written down.
+    pub fn admit(&self, key: Key, shown: Option<&[u8]>) -> Result<(Arc<Guest>, Record), Refused> {
+        let now = self.clock.now();
+        let session = self.sessions.fetch_add(1, Ordering::Relaxed);
+        let mut desk = self.desk();
+        let chain = shown.map(Chain::from_bytes).transpose();
+        let granted = match &chain {
+            Ok(Some(chain)) => desk.verify(&self.key, key, now, chain).map(|granted| vec![granted]),
+            Ok(None) => desk.granted_to(&self.key, key, now),
+            Err(error) => Err((Errno::ACCESS, Refusal::from(*error).to_string())),
+        };
+        let record = Record { session: Some(session), key: Some(key), chain: chain.ok().flatten(), ..started() };
+        let granted = granted.map_err(|(errno, reason)| desk.refuse(now, errno, reason, record.clone()))?;
+        let grants = granted.iter().map(Granted::id).collect();
+        let record = Record { event: Event::Admitted, grants, ..record };
+        if let Err(error) = desk.ledger.write(now, record.clone()) {
+            let reason = format!("it cannot be written down: {error}");
+            return Err(Refused { errno: Errno::IO, reason });
+        }
+        let guest = Arc::new(Guest::new(key, session, granted, self.clock.clone()));
+        desk.guests.retain(|guest| guest.strong_count() > 0);
+        desk.guests.push(Arc::downgrade(&guest));
+        Ok((guest, record))
+    }
+
+    /// Does what the owner has decided. Returns what was written down.
+    ///
+    /// # Errors
+    /// Those of [`Grants::issue`] and [`Grants::revoke`].
+    pub fn carry_out(&self, decision: Decision) -> Result<Record, Errno> {
+        match decision {
+            Decision::Grant(chain) => self.issue(*chain),
+            Decision::Revoke(beginning) => self.revoke(&beginning),
+        }
+    }
+
+    /// Takes in a grant of this node's own, as `fs9 grant` has signed it. Returns what was written down.
+    ///
+    /// # Errors
+    /// EKEYREJECTED where it is none of its own, EKEYEXPIRED, EKEYREVOKED, ENOSPC where there are too many, EIO.
+    pub fn issue(&self, chain: Chain) -> Result<Record, Errno> {
+        let now = self.clock.now();
+        let (id, holder) = (chain.last().id(), chain.last().grant().holder);
+        let mut desk = self.desk();
+        match chain.verify(&self.key, &holder, now, |id| desk.revoked.contains(id)) {
+            Ok(_) | Err(Refusal::NotYet) if chain.links().count() == 1 => {}
+            Err(Refusal::Expired) => return Err(Errno::KEYEXPIRED),
+            Err(Refusal::Revoked(_)) => return Err(Errno::KEYREVOKED),
+            _ => return Err(Errno::KEYREJECTED),
+        }
+        let mut issued = desk.issued.clone();
+        issued.retain(|_, chain| now < chain.last().grant().not_after);
+        issued.insert(id, chain.clone());
+        if issued.len() > MOST {
+            return Err(Errno::NOSPC);
+        }
+        desk.store.keep_issued(&issued).map_err(said)?;
+        desk.issued = issued;
+        desk.record(
+            now,
+            Record { key: Some(holder), grants: vec![id], chain: Some(chain), ..Record::of(Event::Granted) },
+        )
+    }
+
+    /// Takes back a grant, and with it all that follows from it: its whole id, or the beginning of one that is known here.
+    ///
+    /// # Errors
+    /// ENOENT where none is known that begins so, ENOTUNIQ where several are, EIO.
+    pub fn revoke(&self, beginning: &str) -> Result<Record, Errno> {
+        let now = self.clock.now();
+        let mut desk = self.desk();
+        let id = desk.find(beginning)?;
+        let mut revoked = desk.revoked.clone();
+        revoked.insert(id);
+        desk.store.keep_revoked(&revoked).map_err(said)?;
+        desk.revoked = revoked;
+        desk.guests.iter().filter_map(Weak::upgrade).for_each(|guest| guest.revoke(&id));
+        self.less.get().into_iter().for_each(Waker::wake_by_ref);
+        desk.record(now, Record { grants: vec![id], ..Record::of(Event::Revoked) })
+    }
+
+    /// Writes down what was decided about a guest. Returns it.
+    ///
+    /// # Errors
+    /// It cannot be written: then it must not be done.
+    pub fn record(&self, guest: &Guest) -> Result<Vec<Record>, Errno> {
+        let decided = guest.take_decided();
+        if decided.is_empty() {
+            return Ok(decided);
+        }
+        let (now, mut desk) = (self.clock.now(), self.desk());
+        decided.into_iter().map(|record| desk.record(now, record)).collect()
+    }
+
+    /// In how long the next thing ends that some guest has; None if nothing does.
+    pub fn next_end(&self) -> Option<Duration> {
+        let guests: Vec<_> = self.desk().guests.iter().filter_map(Weak::upgrade).collect();
+        let next = guests.iter().filter_map(|guest| guest.next_end()).min()?;
+        Some(Duration::from_secs(next.saturating_sub(self.clock.now())))
+    }
+}
+
+/// A record of a decision about somebody who comes; what was decided is filled in.
+fn started() -> Record {
+    Record::of(Event::Refused)
+}
+
+/// What is answered where a file cannot be written; the log of the process has the rest.
+fn said(error: StoreError) -> Errno {
+    tracing::error!(%error, "a grant cannot be kept");
+    Errno::IO
+}
+
+impl Desk {
+    fn verify(&self, node: &Key, key: Key, now: u64, chain: &Chain) -> Result<Granted, (Errno, String)> {
+        let verified = chain.verify(node, &key, now, |id| self.revoked.contains(id));
+        verified.map_err(|refusal| match refusal {
+            Refusal::Expired | Refusal::Revoked(_) => (Errno::KEYREVOKED, refusal.to_string()),
+            refusal => (Errno::ACCESS, refusal.to_string()),
+        })
+    }
+
+    /// All that the node itself has granted to a key.
+    fn granted_to(&self, node: &Key, key: Key, now: u64) -> Result<Vec<Granted>, (Errno, String)> {
+        let own = self.issued.values().filter(|chain| chain.last().grant().holder == key);
+        let (granted, ended): (Vec<_>, Vec<_>) =
+            own.map(|chain| self.verify(node, key, now, chain)).partition(|verified| verified.is_ok());
+        let granted: Vec<_> = granted.into_iter().flatten().collect();
+        let nothing = || {
+            (
+                Errno::ACCESS,
+                format!("nothing is granted to {key}: `fs9 grant DIR/NAME --to {key} --read` there lets it read NAME"),
+            )
+        };
+        match ended.into_iter().find_map(Result::err) {
+            _ if !granted.is_empty() => Ok(granted),
+            Some(why) => Err(why),
+            None => Err(nothing()),
+        }
+    }
+
+    /// Writes down that somebody is not let in, unless there are too many of them.
+    fn refuse(&mut self, now: u64, errno: Errno, reason: String, record: Record) -> Refused {
+        if let Some(left_out) = self.strangers.take(Instant::now()) {
+            let more = if left_out == 0 { String::new() } else { format!(" ({left_out} before it are left out)") };
+            // If that fails nobody is let in any more.
+            let _ = self.record(now, Record { reason: Some(format!("{reason}{more}")), ..record });
+        }
+        Refused { errno, reason }
+    }
+
+    fn record(&mut self, now: u64, record: Record) -> Result<Record, Errno> {
+        self.ledger.write(now, record.clone()).map(|()| record).map_err(|error| {
+            tracing::error!(%error, "a decision cannot be written down");
+            Errno::IO
+        })
+    }
+
+    fn find(&self, beginning: &str) -> Result<GrantId, Errno> {
+        if let Ok(id) = beginning.parse() {
+            return Ok(id);
+        }
+        let guests: Vec<_> = self.guests.iter().filter_map(Weak::upgrade).collect();
+        let mut known: BTreeSet<_> = self.issued.keys().copied().collect();
+        known.extend(guests.iter().flat_map(|guest| guest.ids()));
+        let mut fitting = known.into_iter().filter(|id| id.to_string().starts_with(beginning));
+        match (fitting.next(), fitting.next()) {
+            (Some(id), None) if !beginning.is_empty() => Ok(id),
+            (None, _) => Err(Errno::NOENT),
+            _ => Err(Errno::NOTUNIQ),
+        }
+    }
+}
+
+/// So many of something, and then one at a time: strangers must not fill the log.
+#[derive(Debug)]
+struct Allowance {
+    left: u32,
+    at: Instant,
+    left_out: u64,
+}
+
+impl Allowance {
+    fn full() -> Allowance {
+        Allowance { left: REFUSALS, at: Instant::now(), left_out: 0 }
+    }
+
+    /// Takes one; how many were refused before. None where there is none left.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let grown = now.saturating_duration_since(self.at).as_millis() / REFUSAL.as_millis();
+        if grown > 0 {
+            self.left = self.left.saturating_add(u32::try_from(grown).unwrap_or(REFUSALS)).min(REFUSALS);
+            self.at = now;
+        }
+        if self.left == 0 {
+            self.left_out += 1;
+            return None;
+        }
+        self.left -= 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests;

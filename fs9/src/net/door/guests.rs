@@ -1,0 +1,129 @@
+//! Those who come with a key: they are let in by what they were granted, what is decided about them is written down before they
+//! are answered, and what they have open by what has ended is closed.
+
+use std::sync::Arc;
+
+use fs9_grants::{Chain, Key};
+use fs9_proto::{Fid, NO_FID, Qid, Reply, Request};
+use fs9_tiers::error::Reason;
+use rustix::io::Errno;
+
+use super::{Door, Replied};
+use crate::grants::Refused;
+use crate::net::spot::{self, Place, Spot};
+use crate::server::access::Who;
+use crate::ticket::Effects;
+
+/// So much may be shown at once that is not attached with yet.
+const SHOWN: usize = 4;
+
+impl Door<'_> {
+    /// Serves somebody who came with a key.
+    pub(super) fn serve_guest(&self, request: &Request<'_>, fx: &mut Effects) -> Replied {
+        self.sweep(fx);
+        let served = self.introduce(request).unwrap_or_else(|| self.serve_anybody(request, fx));
+        self.write_down(fx);
+        served
+    }
+
+    /// Serves what comes before Tattach: Tauth, and what is written to its file, which is the chain of grants by which somebody
+    /// comes (attach(5)). None for everything else.
+    fn introduce(&self, request: &Request<'_>) -> Option<Replied> {
+        let mut state = self.client.state();
+        let reply = match *request {
+            Request::Auth { afid, .. } => {
+                let is_free = state.talk.admit(afid).is_ok() && !state.shown.contains_key(&afid);
+                if !is_free || state.shown.len() >= SHOWN {
+                    return Some(Err(Errno::BADF));
+                }
+                state.shown.insert(afid, Vec::new());
+                Reply::Auth { aqid: Qid { kind: Qid::AUTH, version: 0, path: spot::fresh() } }
+            }
+            Request::Write { fid, data, .. } => {
+                let chain = state.shown.get_mut(&fid)?;
+                if chain.len() + data.len() > Chain::LONGEST {
+                    return Some(Err(Errno::MSGSIZE));
+                }
+                chain.extend_from_slice(data);
+                Reply::Write { count: data.len() as u32 }
+            }
+            Request::Clunk { fid } => {
+                state.shown.remove(&fid)?;
+                Reply::Clunk
+            }
+            _ => return None,
+        };
+        drop(state);
+        self.reply(&reply);
+        Some(Ok(()))
+    }
+
+    /// The chain of grants that was written to the file of Tauth; None where nothing is to be shown. It serves once.
+    pub(super) fn shown(&self, afid: Fid) -> Result<Option<Vec<u8>>, Errno> {
+        match afid {
+            NO_FID => Ok(None),
+            afid => self.client.state().shown.remove(&afid).map(Some).ok_or(Errno::BADF),
+        }
+    }
+
+    /// Lets somebody in who has proved `key`, by the chain of grants that was shown. None, and why not was answered, if that
+    /// allows nothing.
+    pub(super) fn admit(&self, key: &Key, shown: Option<&[u8]>, fx: &mut Effects) -> Option<Arc<Who>> {
+        let grants = self.house.grants.as_deref()?;
+        match grants.admit(*key, shown) {
+            Ok((guest, record)) => {
+                self.server().tell_decision(&record, fx);
+                self.client.state().receive(guest.clone());
+                Some(Arc::new(Who { guest: Some(guest), ..self.house.owner.clone() }))
+            }
+            Err(Refused { errno, reason }) => {
+                self.reply(&Reply::Error { errno: errno.raw_os_error() as u32, reason: &reason });
+                self.server().turn_off(&self.client.origin.node, Some(key), reason, fx);
+                None
+            }
+        }
+    }
+
+    /// Before a guest is served: what it had and has no more is closed.
+    pub fn sweep(&self, fx: &mut Effects) {
+        let guests = self.client.state().guests().to_vec();
+        if guests.iter().filter(|guest| guest.has_lost()).count() > 0 {
+            let fids: Vec<_> = self.client.state().talk.fids().map(|(fid, place)| (fid, place.clone())).collect();
+            for (fid, place) in fids {
+                if let Place::Here(spot) = place
+                    && self.is_lost(&spot)
+                {
+                    self.release(&Place::Here(spot.clone()), Reason::Revoked, fx);
+                    self.bind(fid, Place::Here(Spot { open: None, ..spot }));
+                }
+            }
+            self.write_down(fx);
+        }
+    }
+
+    /// Whether what is open could not be opened any more.
+    fn is_lost(&self, spot: &Spot) -> bool {
+        let (Some(guest), Some(open)) = (&spot.who.guest, spot.open) else { return false };
+        let wish = self.server().wish(spot.file, open.flags);
+        // What was removed is nobody's.
+        wish.is_ok_and(|wish| guest.may(&wish).is_err())
+    }
+
+    /// Writes down what was decided about the client. One about whom that cannot be done is told nothing more.
+    pub fn write_down(&self, fx: &mut Effects) {
+        let Some(grants) = self.house.grants.as_deref() else { return };
+        let guests = self.client.state().guests().to_vec();
+        for guest in guests {
+            match grants.record(&guest) {
+                Ok(records) => records.iter().for_each(|record| self.server().tell_decision(record, fx)),
+                Err(_) => self.client.state().give_up(),
+            }
+        }
+    }
+}
+
+/// What is answered at a descriptor that is not open: it may have been closed.
+pub(super) fn closed(spot: &Spot) -> Errno {
+    let has_less = spot.who.guest.as_ref().is_some_and(|guest| guest.has_less());
+    if has_less { Errno::KEYREVOKED } else { Errno::BADF }
+}
