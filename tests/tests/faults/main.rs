@@ -134,8 +134,12 @@ impl Run {
                 self.nodes.signal(side, Signal::CONT);
             }
             Fault::Kill(side) => {
-                if side == Side::Far {
-                    self.known.far_killed.push(now());
+                match side {
+                    Side::Far => self.known.far_killed.push(now()),
+                    // An attachment whose first connection breaks is none, and says so.
+                    Side::Near => {
+                        self.wire.take_back();
+                    }
                 }
                 self.nodes.restart(side);
             }
