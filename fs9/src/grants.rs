@@ -35,7 +35,7 @@ pub use store::{LOG, StoreError};
 const MOST: usize = 1024;
 /// So many refusals of strangers are written down at once, and then one for each of these times.
 const REFUSALS: u32 = 256;
-const REFUSAL: Duration = Duration::from_secs(1);
+const REFUSAL: Duration = Duration::from_secs(10);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -230,8 +230,9 @@ impl Grants {
         if decided.is_empty() {
             return Ok(decided);
         }
-        let (now, mut desk) = (self.clock.now(), self.desk());
-        decided.into_iter().map(|record| desk.record(now, record)).collect()
+        let mut desk = self.desk();
+        // At the time at which it was decided, by which it is judged.
+        decided.into_iter().map(|record| desk.record(record.time, record)).collect()
     }
 
     /// In how long the next thing ends that some guest has; None if nothing does.

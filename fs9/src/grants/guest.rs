@@ -141,7 +141,7 @@ impl Guest {
     }
 
     fn note(&self, record: Record) {
-        let record = Record { session: Some(self.session), key: Some(self.key), ..record };
+        let record = Record { time: self.clock.now(), session: Some(self.session), key: Some(self.key), ..record };
         self.decided.lock().unwrap_or_else(PoisonError::into_inner).push(record);
     }
 }

@@ -330,9 +330,9 @@ impl State {
         self.watches.extract_if(.., |watch| watch.handle == handle).map(|watch| watch.tag).collect()
     }
 
-    /// Frames are about to be read.
-    pub fn cork(&mut self) {
-        self.corked = true;
+    /// Frames are about to be read. Returns whether answers were kept back already.
+    pub fn cork(&mut self) -> bool {
+        std::mem::replace(&mut self.corked, true)
     }
 
     /// All that arrived together has been read: it is answered.

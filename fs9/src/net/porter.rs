@@ -4,6 +4,7 @@
 //! there.
 
 mod connection;
+mod ends;
 mod farewell;
 mod greeting;
 mod reception;
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fs9_proto::server::Step;
-use fs9_proto::{NO_TAG, Request, Tag};
+use fs9_proto::{Request, Tag};
 use fs9_tiers::error::Reason;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -59,9 +60,6 @@ const SWOLLEN: usize = 8 << 10;
 const CALM: Duration = Duration::from_secs(1);
 /// So often a connection may be refused what it attaches: the Linux kernel asks twice.
 const MOST_REFUSALS: u8 = 3;
-/// What was granted is looked at so soon and so late when the time has come that it ends.
-const SOON: Duration = Duration::from_millis(50);
-const LOOK: Duration = Duration::from_secs(60);
 /// How often at most one client is read from before it is the others' turn.
 const TURNS: usize = 8;
 /// How many events are taken at once: a handshake is a fraction of a millisecond, and others wait meanwhile.
@@ -276,7 +274,9 @@ impl Porter {
     /// Serves the frames that have arrived. They are answered together.
     fn serve(&mut self, key: usize) -> Result<(), End> {
         let corked = self.client_of(key);
-        corked.iter().for_each(|client| client.state().cork());
+        if let Some(client) = &corked {
+            client.state().cork();
+        }
         let served = self.serve_frames(key);
         corked.iter().for_each(|client| client.state().uncork());
         served
@@ -330,7 +330,7 @@ impl Porter {
                     }
                     if let Some(msize) = attached {
                         frames.set_limit(msize);
-                        watch_ends(&self.house, &mut self.alarms);
+                        ends::watch(&self.house, &mut self.alarms);
                         if std::mem::take(is_stranger) {
                             self.strangers.leave(*place);
                             let at = Instant::now() + self.house.keep_alive;
@@ -347,21 +347,6 @@ impl Porter {
                 }
             }
         }
-    }
-
-    /// What guests have open by what has ended is closed.
-    fn sweep(&mut self) {
-        let attached = self.connections.iter().filter_map(|(_, connection)| connection.client());
-        let kept = self.sessions.values().map(|kept| &kept.client);
-        let guests = attached.chain(kept).filter(|client| !client.state().guests().is_empty());
-        let clients: Vec<_> = guests.cloned().collect();
-        for client in &clients {
-            Door { house: &self.house, client, tag: NO_TAG }.sweep(&mut self.fx);
-        }
-        if self.fx.carry_out() {
-            self.house.stopper.stop();
-        }
-        watch_ends(&self.house, &mut self.alarms);
     }
 
     /// Some client takes too little of what it is told: it is looked at again when it has had time enough.
@@ -436,11 +421,4 @@ fn give_up(house: &House, client: &Arc<Client>, tag: Tag, fx: &mut Effects) {
     }
     let mut server = house.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     client.cancel(&mut server, tag, Errno::INTR, fx);
-}
-
-/// Has what was granted be looked at when the next of it ends; and now and then, for clocks are set.
-fn watch_ends(house: &House, alarms: &mut BTreeSet<(Instant, Alarm)>) {
-    let Some(rest) = house.grants.as_ref().and_then(|grants| grants.next_end()) else { return };
-    alarms.retain(|(_, alarm)| *alarm != Alarm::Ends);
-    alarms.insert((Instant::now() + rest.clamp(SOON, LOOK), Alarm::Ends));
 }

@@ -18,11 +18,15 @@ use crate::ticket::Effects;
 const SHOWN: usize = 4;
 
 impl Door<'_> {
-    /// Serves somebody who came with a key.
+    /// Serves somebody who came with a key. It is not answered before what was decided is written down.
     pub(super) fn serve_guest(&self, request: &Request<'_>, fx: &mut Effects) -> Replied {
+        let was_corked = self.client.state().cork();
         self.sweep(fx);
         let served = self.introduce(request).unwrap_or_else(|| self.serve_anybody(request, fx));
         self.write_down(fx);
+        if !was_corked {
+            self.client.state().uncork();
+        }
         served
     }
 
