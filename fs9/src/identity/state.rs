@@ -43,7 +43,7 @@ pub enum StateError {
     #[error("{0} is too long: it has more than {MOST} bytes")]
     Long(PathBuf),
     /// The system says no.
-    #[error("cannot {what} {path}: {error}")]
+    #[error("cannot {what} {path}: {error}; correct that, or give another place: --state DIR")]
     System {
         /// What was to be done.
         what: &'static str,
