@@ -1,4 +1,4 @@
-//! A client of TLS with any key, written apart from fs9: only the library below is the same.
+//! Clients and servers of TLS with any key, written apart from fs9: only the library below is the same.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -6,11 +6,16 @@ use std::sync::Arc;
 use fs9_grants::{Key, Secret};
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring;
+use rustls::crypto::{ring, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::AlwaysResolvesServerRawPublicKeys;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    StreamOwned,
+};
 
 use crate::DEADLINE;
 
@@ -25,10 +30,7 @@ pub fn key_of(seed: u8) -> Key {
 
 /// A client with the key of `seed`, which speaks `alpn`, and to everybody.
 pub fn config(seed: u8, alpn: &[&[u8]]) -> ClientConfig {
-    let private = [&PKCS8[..], &[seed; 32]].concat();
-    let private = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(private)).unwrap();
-    let public = [&SPKI[..], key_of(seed).as_bytes()].concat();
-    let resolver = AlwaysResolvesClientRawPublicKeys::new(Arc::new(CertifiedKey::new(vec![public.into()], private)));
+    let resolver = AlwaysResolvesClientRawPublicKeys::new(certified(seed));
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13])
         .unwrap()
@@ -37,6 +39,25 @@ pub fn config(seed: u8, alpn: &[&[u8]]) -> ClientConfig {
         .with_client_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config
+}
+
+/// A server with the key of `seed`, for everybody.
+pub fn server(seed: u8) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_client_cert_verifier(Arc::new(Anybody))
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(seed))));
+    config.alpn_protocols = vec![b"fs9/1".to_vec()];
+    config.send_tls13_tickets = 0;
+    config
+}
+
+fn certified(seed: u8) -> Arc<CertifiedKey> {
+    let private = [&PKCS8[..], &[seed; 32]].concat();
+    let private = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(private)).unwrap();
+    let public = [&SPKI[..], key_of(seed).as_bytes()].concat();
+    Arc::new(CertifiedKey::new(vec![public.into()], private))
 }
 
 /// A connection with what is listening at `port`, as the node of `seed`. Its handshake happens when it is used.
@@ -52,8 +73,59 @@ pub fn over(socket: TcpStream, config: ClientConfig) -> StreamOwned<ClientConnec
     StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket)
 }
 
+/// Takes every key that is proved.
 #[derive(Debug)]
 struct Anybody;
+
+fn proved(
+    message: &[u8],
+    shown: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let known = ring::default_provider().signature_verification_algorithms;
+    verify_tls13_signature_with_raw_key(message, &shown.as_ref().into(), signed, &known)
+}
+
+impl ClientCertVerifier for Anybody {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        unreachable!("TLS 1.2 is not spoken")
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        proved(message, shown, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
 
 impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
@@ -78,11 +150,11 @@ impl ServerCertVerifier for Anybody {
 
     fn verify_tls13_signature(
         &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
+        proved(message, shown, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

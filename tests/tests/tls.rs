@@ -9,17 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use fs9_proto::{Dialect, Fid, NO_FID, Request};
+use fs9_proto::{Dialect, Fid, NO_FID, NO_TAG, Request, Tag};
+use fs9_tests::file::Fd;
 use fs9_tests::ninep::{Client, ROOT, Said, data};
 use fs9_tests::process::{Running, resources};
+use fs9_tests::proxy::{Fault, Proxy};
 use fs9_tests::{Mount, fs9, stdout, tls, wait_for};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const ALL: [Dialect; 3] = [Dialect::Old, Dialect::Linux, Dialect::Own];
 const EBADF: Said = Said::Failed(9);
 const EIO: Said = Said::Failed(5);
 const EACCES: Said = Said::Failed(13);
+const ESTALE: Said = Said::Failed(116);
 
 /// A node with a key of its own.
 struct Node {
@@ -61,6 +65,14 @@ impl Node {
     /// What it is known by.
     fn id(&self) -> String {
         fs::read_to_string(self.mount.path("id")).unwrap().trim_end().to_owned()
+    }
+
+    /// Lets `key` do everything here.
+    fn grant_all(&self, key: &str) {
+        let (path, state) = (self.mount.path(""), self.state(""));
+        let mut grant = fs9(&["grant", path.to_str().unwrap(), "--to", key, "--for", "1h", "--state"]);
+        grant.arg(state).args(["--read", "--write", "--list", "--create"]);
+        stdout(grant.output().unwrap());
     }
 
     /// Attaches `address` as `n/far`, which fails; returns what is said.
@@ -236,12 +248,67 @@ fn nobody_is_let_in_by_default() {
             assert_eq!(client.ask(&tattach(5, dialect)), refused);
         }
         // It asks again and again.
-        client.say(fs9_proto::Tag(1), &tattach(0, dialect));
+        client.say(Tag(1), &tattach(0, dialect));
         assert!(client.is_hung_up());
     }
     wait_for("them to be gone", || (far.mount.status()["sessions"] == Value::Array(Vec::new())).then_some(()));
     assert_eq!(far.mount.status()["counts"]["refused"], 12);
     assert_eq!(far.mount.figure("q", "received"), 0);
+}
+
+#[test]
+fn a_session_goes_on_only_for_the_key_that_began_it() {
+    let far = Node::listening(0);
+    [7, 8].iter().for_each(|seed| far.grant_all(&tls::key_of(*seed).to_string()));
+    let mut client = Client::new(Box::new(tls::connect(far.port(), 7)), Dialect::Own).attached();
+    let queue = client.create(1, "q");
+    let reading = client.begin_read(9, queue);
+    far.mount.wait_figure("q", "readers", 1);
+
+    let mut thief = Client::new(Box::new(tls::connect(far.port(), 8)), Dialect::Own);
+    thief.say(NO_TAG, &Request::Version { msize: 8192, version: Dialect::Own.version() });
+    assert_eq!(thief.hear(NO_TAG), Said::Done);
+    let (id, epoch, received) = client.session;
+    thief.say(Tag(0), &Request::Session { id, epoch, received });
+    assert_eq!(thief.hear(Tag(0)), ESTALE, "all that the other knows, but not its key");
+
+    let mut client = client.resumed(Box::new(tls::connect(far.port(), 7)));
+    fs::write(far.mount.path("q"), "for its owner").unwrap();
+    assert_eq!(client.hear(reading), data("for its owner"));
+}
+
+#[test]
+fn a_link_that_breaks_is_proved_again_and_nothing_is_lost() {
+    let (near, mut far) = (Node::new(), Node::listening(0));
+    far.grant_all(&near.id());
+    let proxy = Proxy::before(&far.address.replace("tls:", "tcp:"), Fault::None, 1);
+    let address = proxy.address().replace("tcp:", "tls:");
+    stdout(attach(&near.mount.path("n/far"), &address, &["--accept-new"]));
+    near.mount.run("echo there > p/n/far/q; cat p/n/far/q:whole");
+    let big = vec![b'x'; 1_000_000];
+    for _ in 0..3 {
+        let reading = Fd::reader(near.mount.path("n/far/q")).reading(2_000_000);
+        far.mount.wait_figure("q", "readers", 1);
+        proxy.cut();
+        fs::write(far.mount.path("q"), &big).unwrap();
+        assert!(reading.get().unwrap() == big, "what was waited for comes over the next connection");
+    }
+    assert!(proxy.connections() >= 4);
+
+    // kill -9, and the same node again.
+    kill_process(Pid::from_raw(far.mount.server() as i32).unwrap(), Signal::KILL).unwrap();
+    wait_for("the link to be gone", || (near.mount.status()["nodes"][0]["state"] != "up").then_some(()));
+    let state = far.state("");
+    far.mount.up(&["--state", state.to_str().unwrap(), "--listen", &far.address]);
+    wait_for("the link to be up", || (near.mount.status()["nodes"][0]["state"] == "up").then_some(()));
+    assert_eq!(near.mount.run("echo again > p/n/far/q; cat p/n/far/q:whole"), "again\n");
+    // And another in its place.
+    assert!(far.mount.down().status.success());
+    fs::remove_dir_all(&state).unwrap();
+    far.mount.up(&["--state", state.to_str().unwrap(), "--listen", &far.address]);
+    let reason = || near.mount.status()["nodes"][0]["reason"].as_str().unwrap_or_default().contains("KEY HAS CHANGED");
+    wait_for("the other to be recognised", || reason().then_some(()));
+    stdout(fs9(&["detach", near.mount.path("n/far").to_str().unwrap()]).output().unwrap());
 }
 
 /// What somebody says who is no node, and what is said of it.
