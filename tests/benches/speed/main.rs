@@ -8,6 +8,7 @@
 mod clients;
 mod nine;
 mod servers;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -113,6 +114,19 @@ fn main() {
             let kind = Kind::RoundTrip { bytes: 64, rounds: 4000 };
             let ends = [&near.ends()[0], &far.ends()[1]].map(PathBuf::clone);
             compare(&title, 1.25, || kind.measure(ends.clone(), place), || kind.measure(nodes.ends(), place));
+        }
+    }
+    for place in [Place::Pinned, Place::Unpinned] {
+        let title = format!("first message through TLS, {place}");
+        if wanted(&title) {
+            let (bare, nodes) = (tls::Bare::up(place), Nodes::through_tls(place));
+            compare(&title, 2.0, || bare.measure(place), || tls::attach(&nodes, place));
+        }
+        let title = format!("attached pair 64 B, {place}, TLS to TCP");
+        if wanted(&title) {
+            let (tcp, tls) = (Nodes::up(place), Nodes::through_tls(place));
+            let kind = Kind::RoundTrip { bytes: 64, rounds: 4000 };
+            compare(&title, 1.25, || kind.measure(tcp.ends(), place), || kind.measure(tls.ends(), place));
         }
     }
     if wanted("cost") {

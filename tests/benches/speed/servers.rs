@@ -6,9 +6,11 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use fs9_tests::{Mount, fs9, wait_for};
+use fs9_tests::{Mount, fs9, tls, wait_for};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tempfile::TempDir;
+
+use super::tls::SEED;
 
 /// Where server and clients run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,21 +197,55 @@ impl Ours {
 pub struct Nodes {
     far: Mount,
     near: Mount,
+    /// What they are known by.
+    _states: Option<TempDir>,
 }
 
 impl Nodes {
     /// Mounts and joins them.
     pub fn up(place: Place) -> Nodes {
+        Nodes::joined(place, "tcp://127.0.0.1:0", None)
+    }
+
+    /// The same through TLS. The far node lets the near one do everything, and the key of the benchmark.
+    pub fn through_tls(place: Place) -> Nodes {
+        Nodes::joined(place, "tls://127.0.0.1:0", Some(tempfile::tempdir().unwrap()))
+    }
+
+    fn joined(place: Place, listen: &str, states: Option<TempDir>) -> Nodes {
         let mounted = |args: &[&str]| match place {
             Place::Unpinned => Mount::with(args),
             Place::Pinned => Mount::through(&["taskset", "-c", "0"], args),
         };
-        let (far, near) = (mounted(&["--listen", "tcp://127.0.0.1:0"]), mounted(&[]));
-        fs::write(far.path("ctl"), "new --pair t").unwrap();
+        let state = |name| states.as_ref().map_or("/nowhere".into(), |states| states.path().join(name));
+        let [here, there] = ["near", "far"].map(|name| state(name).to_str().unwrap().to_owned());
+        let stated = |state| if states.is_some() { vec!["--state", state] } else { Vec::new() };
+        let (far, near) = (mounted(&[&["--listen", listen], &*stated(&there)].concat()), mounted(&stated(&here)));
+        for channel in ["new --pair t", "new q"] {
+            fs::write(far.path("ctl"), channel).unwrap();
+        }
+        if states.is_some() {
+            let id = fs::read_to_string(near.path("id")).unwrap();
+            for key in [id.trim_end(), &tls::key_of(SEED).to_string()] {
+                let (path, all) = (far.path(""), ["--read", "--write", "--list", "--create"]);
+                let mut grant = fs9(&["grant", path.to_str().unwrap(), "--to", key, "--for", "1h", "--state", &there]);
+                assert!(grant.args(all).stdout(Stdio::null()).status().unwrap().success());
+            }
+        }
         let address = far.status()["listen"][0].as_str().unwrap().to_owned();
         let name = near.path("n/far");
-        assert!(fs9(&["attach", name.to_str().unwrap(), &address]).status().unwrap().success());
-        Nodes { far, near }
+        assert!(fs9(&["attach", "--accept-new", name.to_str().unwrap(), &address]).status().unwrap().success());
+        Nodes { far, near, _states: states }
+    }
+
+    /// The port where the far one listens.
+    pub fn port(&self) -> u16 {
+        self.far.status()["listen"][0].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap()
+    }
+
+    /// A queue, where it is.
+    pub fn queue(&self) -> PathBuf {
+        self.far.path("q")
     }
 
     /// The pair: one end through the link, the other where it is.
