@@ -24,7 +24,7 @@ use crate::message::Store;
 use crate::mountpoint::{Prepared, Refusal, prepare};
 use crate::name::{Client, Name, NameError};
 use crate::net::listen::ListenError;
-use crate::net::{House, Net};
+use crate::net::{Clerk, House, Net};
 use crate::program::Programs;
 use crate::serve::{Acceptor, Bytes, Stage, serve, serve_one, serve_peers};
 use crate::served::{Node, Served, Stopper};
@@ -251,6 +251,7 @@ impl Builder {
             tls,
             grants: grants.clone(),
             links: keeper.links(),
+            clerk: Clerk::default(),
             export_nodes: self.options.serving.export_nodes,
         };
         let net = Net::new(listeners, house)?;

@@ -67,6 +67,7 @@ pub struct State {
     watches: Vec<Watch>,
     /// It has not listened, and will not be told any more.
     given_up: bool,
+    is_held: bool,
 }
 
 /// Somebody who waits for readiness.
@@ -138,12 +139,15 @@ pub struct Link {
     interest: EventFlags,
     /// Since when it takes too little.
     slow_since: Option<Instant>,
+    /// Nothing is to be read from it.
+    is_held: bool,
 }
 
 impl Link {
     /// The connection that the loop knows by `key`, and waits for input of.
     pub fn new(stream: Arc<Stream>, epoll: Arc<OwnedFd>, bell: Arc<Bell>, key: usize) -> Link {
-        Link { stream, epoll, bell, key, queue: VecDeque::new(), interest: EventFlags::IN, slow_since: None }
+        let (queue, interest) = (VecDeque::new(), EventFlags::IN);
+        Link { stream, epoll, bell, key, queue, interest, slow_since: None, is_held: false }
     }
 
     /// Ends it; the loop is told by the socket.
@@ -202,7 +206,7 @@ impl Link {
         }
         self.slow_since = is_slow.then(|| self.slow_since.unwrap_or_else(Instant::now));
         let mut interest = EventFlags::empty();
-        interest.set(EventFlags::IN, !is_slow);
+        interest.set(EventFlags::IN, !is_slow && !self.is_held);
         interest.set(EventFlags::OUT, unsent > 0 || self.stream.is_stuck());
         if interest != self.interest {
             self.interest = interest;
@@ -237,6 +241,7 @@ impl Client {
             corked: false,
             watches,
             given_up: false,
+            is_held: false,
         };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Arc::new(Client { number, session, origin, party, state: Mutex::new(state) })
@@ -330,6 +335,26 @@ impl State {
         self.watches.extract_if(.., |watch| watch.handle == handle).map(|watch| watch.tag).collect()
     }
 
+    /// Nothing more is read from it, for what it says next depends on something that is not known yet.
+    pub fn hold(&mut self) {
+        self.is_held = true;
+        self.link.iter_mut().for_each(|link| link.is_held = true);
+    }
+
+    /// It is read from again.
+    pub fn let_go(&mut self) {
+        self.is_held = false;
+        self.link.iter_mut().for_each(|link| link.is_held = false);
+        self.flush();
+        // What has been read already is the loop's to serve.
+        self.link.iter().for_each(|link| link.bell.ring());
+    }
+
+    /// Whether nothing is to be read.
+    pub fn is_held(&self) -> bool {
+        self.is_held
+    }
+
     /// Frames are about to be read. Returns whether answers were kept back already.
     pub fn cork(&mut self) -> bool {
         std::mem::replace(&mut self.corked, true)
@@ -387,7 +412,8 @@ impl State {
     }
 
     /// It is connected by `link` from now on. One that it had is hung up.
-    pub fn connect(&mut self, link: Link) {
+    pub fn connect(&mut self, mut link: Link) {
+        link.is_held = self.is_held;
         if let Some(before) = self.link.replace(link) {
             before.hang_up();
         }

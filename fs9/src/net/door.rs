@@ -34,7 +34,7 @@ const O_EXCL: u32 = 0o200;
 /// The door for one request.
 pub struct Door<'a> {
     /// What is served.
-    pub house: &'a House,
+    pub house: &'a Arc<House>,
     /// Who asks.
     pub client: &'a Arc<Client>,
     /// Under which tag.

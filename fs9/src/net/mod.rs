@@ -5,6 +5,7 @@
 //! origin    who is at the other end of a socket
 //! client    a client: its conversation (`fs9_proto::server`), and the connection it is answered by
 //! door      its requests as verbs of the server
+//! user      whom it names as the one who asks
 //! stream    a connection as bytes go through it
 //! tls       connections whose two ends prove their keys
 //! attach    the other side: links to the nodes whose trees are shown here
@@ -20,6 +21,7 @@ mod porter;
 mod spot;
 mod stream;
 pub mod tls;
+mod user;
 
 use std::io;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use client::Bell;
 use listen::Listener;
 pub use porter::House;
 use porter::Porter;
+pub use user::Clerk;
 
 /// The loop that serves clients from elsewhere. Dropped, it has ended, and every client with it.
 #[derive(Debug, Default)]

@@ -32,6 +32,7 @@ use super::door::Door;
 use super::listen::Listener;
 use super::origin::Party;
 use super::tls::TlsError;
+use super::user::Clerk;
 use crate::fuse::patience::Patience;
 use crate::grants::Grants;
 use crate::random::random;
@@ -92,6 +93,8 @@ pub struct House {
     pub export_nodes: bool,
     /// Who may come with a key, where anybody may.
     pub grants: Option<Arc<Grants>>,
+    /// Looks up who clients say they are.
+    pub clerk: Clerk,
 }
 
 impl House {
@@ -108,7 +111,7 @@ impl House {
 
 /// See the [module](self).
 pub struct Porter {
-    house: House,
+    house: Arc<House>,
     /// Of this run.
     epoch: u64,
     epoll: Arc<OwnedFd>,
@@ -158,7 +161,7 @@ impl Porter {
         }
         let epoch = u64::from_ne_bytes(random());
         Ok(Porter {
-            house,
+            house: Arc::new(house),
             epoch,
             epoll: Arc::new(epoll),
             bell,
@@ -187,6 +190,7 @@ impl Porter {
                     BELL => {
                         self.watch_the_slow();
                         self.sweep();
+                        self.go_on();
                     }
                     listener if listener > BELL => self.listen((listener - LISTENERS) as usize, &mut serial),
                     key => self.attend(key as usize, event.flags),
@@ -264,7 +268,8 @@ impl Porter {
                 self.alarms.insert((connection.heard + CALM, Alarm::Swollen(key, connection.serial)));
             }
             self.serve(key)?;
-            if len < room {
+            let is_held = self.connections.get(key).is_some_and(|connection| connection.is_held);
+            if len < room || is_held {
                 break;
             }
         }
@@ -292,7 +297,7 @@ impl Porter {
     fn serve_frames(&mut self, key: usize) -> Result<(), End> {
         loop {
             let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-            let Connection { serial, frames, stage, is_stranger, place, refusals, .. } = connection;
+            let Connection { serial, frames, stage, is_stranger, is_held, place, refusals, .. } = connection;
             match stage {
                 Stage::Handshake(_) => return Ok(()),
                 Stage::Greeting(greeting, ..) => {
@@ -305,9 +310,21 @@ impl Porter {
                     if !client.state().is_connected_by(key) {
                         return Err(End::Gone);
                     }
+                    let state = client.state();
+                    *is_held = state.is_held();
+                    if *is_held {
+                        return Ok(());
+                    }
+                    if *is_stranger && state.is_admitted {
+                        *is_stranger = false;
+                        frames.set_limit(state.talk.msize());
+                        self.strangers.leave(*place);
+                        let at = Instant::now() + self.house.keep_alive;
+                        self.alarms.insert((at, Alarm::Connection(key, *serial)));
+                    }
+                    drop(state);
                     let Some(frame) = frames.pull()? else { return Ok(()) };
                     let step = client.state().talk.handle_frame(frame)?;
-                    let (mut attached, mut refused) = (None, false);
                     match step {
                         Step::Done => {}
                         Step::Ask { tag, request } => {
@@ -316,9 +333,11 @@ impl Porter {
                             door.serve(&request, &mut self.fx);
                             if let Request::Attach { fid, .. } = request {
                                 let mut state = client.state();
-                                attached = state.talk.fid(fid).is_ok().then(|| state.talk.msize());
-                                refused = attached.is_none();
-                                state.is_admitted |= !refused;
+                                let is_attached = state.talk.fid(fid).is_ok();
+                                state.is_admitted |= is_attached;
+                                *refusals += u8::from(!is_attached && !state.is_held());
+                                drop(state);
+                                ends::watch(&self.house, &mut self.alarms);
                             }
                         }
                         Step::Cancel(tag) => give_up(&self.house, client, tag, &mut self.fx),
@@ -328,16 +347,6 @@ impl Porter {
                             continue;
                         }
                     }
-                    if let Some(msize) = attached {
-                        frames.set_limit(msize);
-                        ends::watch(&self.house, &mut self.alarms);
-                        if std::mem::take(is_stranger) {
-                            self.strangers.leave(*place);
-                            let at = Instant::now() + self.house.keep_alive;
-                            self.alarms.insert((at, Alarm::Connection(key, *serial)));
-                        }
-                    }
-                    *refusals += u8::from(refused);
                     if *refusals > MOST_REFUSALS {
                         return Err(End::Patience("it asks again and again for what it was refused"));
                     }
@@ -345,6 +354,21 @@ impl Porter {
                         self.house.stopper.stop();
                     }
                 }
+            }
+        }
+    }
+
+    /// Those who were held and are not any more are served.
+    fn go_on(&mut self) {
+        let is_free = |connection: &Connection| match &connection.stage {
+            Stage::Client(client) => connection.is_held && !client.state().is_held(),
+            Stage::Handshake(_) | Stage::Greeting(..) => false,
+        };
+        let free = self.connections.iter().filter(|(_, connection)| is_free(connection));
+        let keys: Vec<usize> = free.map(|(key, _)| key).collect();
+        for key in keys {
+            if let Err(end) = self.serve(key) {
+                self.close(key, &end);
             }
         }
     }

@@ -1,17 +1,16 @@
 //! Names: attach, walk, make, remove, rename.
 
-use std::ffi::CString;
 use std::sync::Arc;
 
 use fs9_proto::message::{Dialect, Names, Qids, mode};
 use fs9_proto::stat::DMDIR;
 use fs9_proto::{Fid, Qid, Reply};
-use nix::unistd::{Gid, Uid, User, getgrouplist};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::super::origin::Party;
 use super::super::spot::{Place, Spot, There};
+use super::super::user::Named;
 use super::{Door, Replied, errno_of, fresh, known};
 use crate::attachment;
 use crate::server::access::{SEARCH, Who};
@@ -34,14 +33,36 @@ impl Door<'_> {
         fx: &mut Effects,
     ) -> Replied {
         let shown = self.shown(afid)?;
-        self.client.state().talk.admit(fid).map_err(errno_of)?;
-        let who = match &*self.client.party {
-            Party::User(own) => self.who(own, uname, uid)?,
-            Party::Key(key) => match self.admit(key, shown.as_deref(), fx) {
-                Some(who) => who,
-                None => return Ok(()),
-            },
+        let own = match &*self.client.party {
+            Party::User(own) => own,
+            Party::Key(key) => {
+                self.client.state().talk.admit(fid).map_err(errno_of)?;
+                let guest = self.admit(key, shown.as_deref(), fx);
+                return guest.map_or(Ok(()), |who| self.attach_as(fid, aname, who));
+            }
         };
+        match named_beside(own, uname, uid) {
+            None => self.attach_as(fid, aname, own.clone()),
+            Some(named) => self.attach_once_known(fid, aname.to_owned(), named),
+        }
+    }
+
+    /// Attaches for somebody who is looked up first. Until then nothing more is read from the client.
+    fn attach_once_known(&self, fid: Fid, aname: String, named: Named) -> Replied {
+        let (house, client, tag) = (self.house.clone(), self.client.clone(), self.tag);
+        self.client.state().hold();
+        let asked = self.house.clerk.ask(move || {
+            let door = Door { house: &house, client: &client, tag };
+            let attached = named.look_up().and_then(|who| door.attach_as(fid, &aname, Arc::new(who)));
+            client.state().is_admitted |= attached.is_ok();
+            attached.unwrap_or_else(|errno| client.fail(tag, errno));
+            client.state().let_go();
+        });
+        asked.inspect_err(|_| self.client.state().let_go())
+    }
+
+    fn attach_as(&self, fid: Fid, aname: &str, who: Arc<Who>) -> Replied {
+        self.client.state().talk.admit(fid).map_err(errno_of)?;
         let server = self.server();
         let (mut file, mut view) = (File::of(ROOT), View::Plain);
         let mut names = aname.split('/').filter(|name| !name.is_empty());
@@ -57,28 +78,6 @@ impl Door<'_> {
         self.bind(fid, Place::Here(Spot { file, view, qid, who, open: None }));
         self.reply(&Reply::Attach { qid });
         Ok(())
-    }
-
-    /// As whom somebody asks: root may be anybody, all others only themselves.
-    fn who(&self, own: &Arc<Who>, uname: &str, uid: Option<u32>) -> Result<Arc<Who>, Errno> {
-        let named = match (own.uid, uid) {
-            (0, Some(uid)) if uid != NO_USER => Some(uid),
-            (0, _) => uname.parse().ok(),
-            _ => return Ok(own.clone()),
-        };
-        if named == Some(0) || (named.is_none() && uname.is_empty()) {
-            return Ok(own.clone());
-        }
-        let user = match named {
-            Some(uid) => User::from_uid(Uid::from_raw(uid)),
-            None => User::from_name(uname),
-        };
-        match (user.ok().flatten(), named) {
-            (Some(user), _) => Ok(Arc::new(with_groups(&user))),
-            // A number is a user also where nobody has given it a name.
-            (None, Some(uid)) => Ok(Arc::new(Who { uid, gid: uid, groups: [].into(), guest: None })),
-            (None, None) => Err(Errno::ACCESS),
-        }
     }
 
     pub(super) fn walk(&self, fid: Fid, newfid: Fid, names: &Names<'_>) -> Replied {
@@ -243,9 +242,13 @@ pub(super) fn flags_of_create(perm: u32, mode: u8) -> Result<u32, Errno> {
     if perm & OTHERS != 0 { Err(Errno::PERM) } else { mode::flags(mode).ok_or(Errno::INVAL) }
 }
 
-fn with_groups(user: &User) -> Who {
-    let name = CString::new(&*user.name).unwrap_or_default();
-    let groups = getgrouplist(&name, user.gid).unwrap_or_default();
-    let groups = groups.into_iter().map(Gid::as_raw).collect();
-    Who { uid: user.uid.as_raw(), gid: user.gid.as_raw(), groups, guest: None }
+/// Whom a client names that came as `own`: root may be anybody, all others are only themselves.
+fn named_beside(own: &Who, uname: &str, uid: Option<u32>) -> Option<Named> {
+    let named = match (own.uid, uid) {
+        (0, Some(uid)) if uid != NO_USER => Some(uid),
+        (0, _) => uname.parse().ok(),
+        _ => return None,
+    };
+    let is_root = named == Some(0) || (named.is_none() && uname.is_empty());
+    (!is_root).then(|| Named { uid: named, name: uname.to_owned() })
 }

@@ -171,9 +171,10 @@ impl Door<'_> {
         }
     }
 
-    /// Only who mounted, and root, is let into the trees of other nodes.
+    /// Only who mounted, and root, is let into the trees of other nodes: what is granted here is not granted there.
     fn let_in(&self, there: &There) -> Replied {
-        if self.house.is_owner(&there.who) { Ok(()) } else { Err(Errno::ACCESS) }
+        let is_owner = there.who.guest.is_none() && self.house.is_owner(&there.who);
+        if is_owner { Ok(()) } else { Err(Errno::ACCESS) }
     }
 
     /// Opens what a fid is of. The fid may be something else by the time that is done, and then it is closed again.

@@ -29,6 +29,8 @@ pub(super) struct Connection {
     pub(super) refusals: u8,
     /// Its buffer is a large one, until nothing has come for a while.
     pub(super) is_swollen: bool,
+    /// Nothing is read from it, and what was read waits.
+    pub(super) is_held: bool,
     pub(super) since: Instant,
     pub(super) heard: Instant,
 }

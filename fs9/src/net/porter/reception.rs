@@ -98,6 +98,7 @@ impl Porter {
             place,
             refusals: 0,
             is_swollen: false,
+            is_held: false,
             since: now,
             heard: now,
         });
