@@ -167,6 +167,18 @@ fn a_grant_that_is_too_long_is_not_made() {
 }
 
 #[test]
+fn the_longest_chain_is_read_and_no_longer_one_made() {
+    let people = people();
+    let names = |more: usize| (10..25).map(|number| format!("{number}").repeat(125)).chain(["a".repeat(more)]);
+    let chain =
+        |more| Chain::issue(&people[0].secret, Terms { names: Names::new(names(more)).unwrap(), ..terms(&people[1]) });
+    let length = |more| chain(more).map(|chain| chain.as_bytes().len());
+    let most = (1..=255).take_while(|more| length(*more).is_ok()).last().unwrap();
+    assert_eq!((length(most), length(most + 1)), (Ok(4096), Err(ChainError::Long)));
+    assert!(Chain::from_bytes(chain(most).unwrap().as_bytes()).is_ok());
+}
+
+#[test]
 fn a_grant_for_another_node_is_refused() {
     let people = people();
     let result = chain_of(1).verify(&people[1].key, &people[1].key, NOW, |_| false);

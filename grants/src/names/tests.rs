@@ -159,6 +159,8 @@ fn names_are_read_only_in_the_form_in_which_they_are_written() {
     let many: Vec<_> = (10..=26).map(|number| number.to_string()).collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
     assert!(read(&many[..16]) && !read(&many));
+    let error = serde_json::from_str::<Names>("1").unwrap_err().to_string();
+    assert!(error.contains("expected the names of a grant"), "{error}");
     // It says there are 2^63, and there is one.
     let wide = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, b'a'];
     assert!(postcard::from_bytes::<Names>(&wide).is_err());
