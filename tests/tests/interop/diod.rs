@@ -1,7 +1,7 @@
 //! diod's clients, which speak 9P2000.L over TCP.
 
-use fs9_tests::stdout;
 use fs9_tests::waiter::{Waiter, wait_all_released, wait_waiting};
+use fs9_tests::{stdout, wait_for};
 
 use crate::Served;
 
@@ -64,6 +64,30 @@ fn diodcat_prints_messages_as_they_come_until_the_channel_is_removed() {
     assert_eq!(cat.said(), "one\ntwo\nthree");
     assert!(cat.status().success());
     wait_all_released(&served.mount);
+}
+
+#[test]
+fn one_diodcat_receives_hundreds_of_messages_in_order_and_hundreds_of_them_one_each() {
+    const MESSAGES: usize = 500;
+    const CLIENTS: usize = 200;
+    let served = Served::new();
+    let cat = Waiter::of(&mut diod(&served, "diodcat", &["jobs"]));
+    served.mount.run(&format!("for i in $(seq {MESSAGES}); do echo message $i; done > p/jobs:line"));
+    wait_waiting(&served.mount, 1); // the last is read, and it waits for another
+    served.mount.run("rm p/jobs; touch p/jobs");
+    let all: Vec<String> = (1..=MESSAGES).map(|number| format!("message {number}")).collect();
+    assert_eq!({ cat }.said(), all.join("\n"));
+    for number in 0..CLIENTS {
+        let text = format!("for client {number}\n").repeat(1 + number);
+        std::fs::write(served.mount.path("jobs"), &text).unwrap();
+        assert_eq!(said(&served, "diodcat", &["jobs:whole"]), text);
+    }
+    wait_all_released(&served.mount);
+    wait_for("every session to be over", || {
+        served.mount.status()["sessions"].as_array().unwrap().is_empty().then_some(())
+    });
+    assert_eq!(served.mount.figure("jobs", "sent"), CLIENTS as u64);
+    served.mount.assert_ledgers_balance();
 }
 
 #[test]
