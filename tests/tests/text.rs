@@ -64,7 +64,8 @@ fn ctl_lists_its_verbs() {
     let help = fs::read_to_string(mount.path("ctl")).unwrap();
     let verbs: Vec<_> =
         help.lines().filter_map(|line| line.split(' ').next().filter(|verb| !verb.is_empty())).collect();
-    assert_eq!(verbs, ["new", "new", "new", "new", "spawn", "rm", "hangup", "attach", "detach", "stop"]);
+    let nodes = ["attach", "detach", "grant", "revoke"];
+    assert_eq!(verbs, [&["new", "new", "new", "new", "spawn", "rm", "hangup"][..], &nodes, &["stop"]].concat());
     assert!(help.lines().all(|line| line.len() > 30), "each has a line of help: {help}");
 }
 
