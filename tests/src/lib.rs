@@ -81,7 +81,7 @@ impl Mount {
         Mount::with(&[])
     }
 
-    /// `fs9 up ARGS...` on a fresh directory.
+    /// `fs9 up ARGS...` on a fresh directory. BESIDE in an argument is the directory [beside](Mount::beside) the mount.
     pub fn with(args: &[&str]) -> Mount {
         let mut mount = Mount::not_yet_up();
         mount.up(args);
@@ -107,6 +107,8 @@ impl Mount {
 
     /// `fs9 up ARGS...` again, on the same directory; returns what it said.
     pub fn up(&mut self, args: &[&str]) -> String {
+        let beside = self.beside().to_str().unwrap();
+        let args = args.iter().map(|arg| arg.replace("BESIDE", beside));
         let mut command = Command::new("env");
         command.args(&self.prefix).arg(binary()).arg("up").arg(self.path("")).args(args);
         let said = stdout(command.output().unwrap());
@@ -128,6 +130,11 @@ impl Mount {
     /// The server's process.
     pub fn server(&self) -> u32 {
         self.server
+    }
+
+    /// The first address that it listens at, with the port that it was given.
+    pub fn address(&self) -> String {
+        self.status()["listen"][0].as_str().unwrap().to_owned()
     }
 
     /// bash with `script`, in the directory that holds the mount `p`, with `fs9` in its PATH; not yet started.

@@ -10,14 +10,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fs9_tests::file::{Fd, later};
-use fs9_tests::process::resources;
+use fs9_tests::process::{resources, signal};
 use fs9_tests::proxy::{Fault, Proxy};
 use fs9_tests::waiter::{Waiter, wait_all_released, wait_opens, wait_waiting};
 use fs9_tests::{Mount, fs9, stdout, wait_for};
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 const IN: PollFlags = PollFlags::IN;
 const OUT: PollFlags = PollFlags::OUT;
@@ -34,11 +34,8 @@ struct Two {
 
 impl Two {
     fn new(listen: &str, options: &[&str]) -> Two {
-        let (near, mut far) = (Mount::new(), Mount::new());
-        assert!(far.down().status.success());
-        let listen = listen.replace("BESIDE", far.beside().to_str().unwrap());
-        far.up(&["--listen", &listen]);
-        let address = far.status()["listen"][0].as_str().unwrap().to_owned();
+        let (near, far) = (Mount::new(), Mount::with(&["--listen", listen]));
+        let address = far.address();
         let two = Two { near, far, address };
         stdout(two.attach("far", options));
         two
@@ -92,10 +89,6 @@ impl Two {
         self.far.up(&["--listen", &self.address]);
         self.wait_state("up");
     }
-}
-
-fn signal(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
 }
 
 /// A server that is stopped, and goes on at the end of a test however that comes.
@@ -580,13 +573,9 @@ fn events_and_status_tell_of_the_link() {
 
 #[test]
 fn a_configuration_file_has_nodes() {
-    let far = Mount::new();
-    assert!(far.down().status.success());
-    let socket = far.beside().join("socket");
-    let mut far = far;
-    far.up(&["--listen", &format!("unix:{}", socket.display())]);
+    let far = Mount::with(&["--listen", "unix:BESIDE/socket"]);
     let file = far.beside().join("near.toml");
-    fs::write(&file, format!("[node.far]\naddress = \"unix:{}\"\nlinger = \"5s\"\n", socket.display())).unwrap();
+    fs::write(&file, format!("[node.far]\naddress = \"{}\"\nlinger = \"5s\"\n", far.address())).unwrap();
     let near = Mount::with(&["--config", file.to_str().unwrap()]);
     wait_for("the node", || (near.status()["nodes"][0]["state"] == "up").then_some(()));
     assert_eq!(near.run("ls p/n/far | wc -l"), "7\n");

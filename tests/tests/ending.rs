@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use fs9_tests::process::state;
+use fs9_tests::process::{signal, state};
 use fs9_tests::waiter::{Waiter, wait_all_released, wait_waiting};
 use fs9_tests::{DEADLINE, Mount, fs9, wait_for};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 /// One of everything that can wait in a mount, and what it will say.
 fn waiters(mount: &Mount, said: &str) -> Vec<(String, Waiter, String)> {
@@ -184,7 +184,7 @@ fn in_the_foreground_it_says_how_to_use_it_and_ends_with_0_on_sigint_and_sigterm
 /// kill -9 of the server; returns when it is gone.
 fn kill_server(mount: &Mount) {
     let server = mount.server();
-    kill_process(Pid::from_raw(server as i32).unwrap(), Signal::KILL).unwrap();
+    signal(server, Signal::KILL);
     wait_for("the server to be gone", || matches!(state(server), None | Some('Z' | 'X')).then_some(()));
 }
 
@@ -228,7 +228,7 @@ fn down_cleans_up_after_a_killed_server_also_while_files_are_open() {
 fn a_server_that_is_killed_and_started_again_at_once_many_times_leaves_one_mount() {
     let mut mount = Mount::new();
     for _ in 0..10 {
-        kill_process(Pid::from_raw(mount.server() as i32).unwrap(), Signal::KILL).unwrap();
+        signal(mount.server(), Signal::KILL);
         wait_for("up to see that the server is dead", || {
             let up = fs9(&["up", mount.path("").to_str().unwrap()]).output().unwrap();
             let early = String::from_utf8_lossy(&up.stderr).contains("already up");

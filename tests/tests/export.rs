@@ -11,13 +11,13 @@ use fs9_proto::stat::Stat;
 use fs9_proto::{Dialect, Fid, NO_FID, Request};
 use fs9_tests::file::Fd;
 use fs9_tests::ninep::{BOTH, Client, READ, ROOT, Said, connect, data};
-use fs9_tests::process::resources;
+use fs9_tests::process::{resources, signal};
 use fs9_tests::waiter::{Waiter, wait_all_released, wait_waiting};
 use fs9_tests::{Mount, fs9, stdout, wait_for};
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 const IN: PollFlags = PollFlags::IN;
 const OUT: PollFlags = PollFlags::OUT;
@@ -35,10 +35,8 @@ struct Three {
 
 /// A mount that listens at `p.sock` beside it.
 fn listening(options: &[&str]) -> (Mount, String) {
-    let mut mount = Mount::new();
-    assert!(mount.down().status.success());
-    let address = format!("unix:{}/p.sock", mount.beside().display());
-    mount.up(&[&["--listen", &address], options].concat());
+    let mount = Mount::with(&[&["--listen", "unix:BESIDE/p.sock"], options].concat());
+    let address = mount.address();
     (mount, address)
 }
 
@@ -68,13 +66,9 @@ impl Three {
     }
 
     fn kill_far(&self) {
-        kill(self.far.server());
+        signal(self.far.server(), Signal::KILL);
         wait_for("the link to be gone", || (self.middle.status()["nodes"][0]["state"] != "up").then_some(()));
     }
-}
-
-fn kill(server: u32) {
-    kill_process(Pid::from_raw(server as i32).unwrap(), Signal::KILL).unwrap();
 }
 
 #[test]

@@ -25,11 +25,8 @@ struct Node {
 impl Node {
     /// One that listens for others' keys.
     fn new() -> Node {
-        let mut mount = Mount::new();
-        assert!(mount.down().status.success());
-        let state = mount.beside().join("state");
-        mount.up(&["--state", state.to_str().unwrap(), "--listen", "tls://127.0.0.1:0"]);
-        let address = mount.status()["listen"][0].as_str().unwrap().to_owned();
+        let mount = Mount::with(&["--state", "BESIDE/state", "--listen", "tls://127.0.0.1:0"]);
+        let address = mount.address();
         Node { mount, address }
     }
 
@@ -331,7 +328,7 @@ fn grants_outlive_the_server_and_what_was_revoked_stays_so() {
     assert!(alpha.mount.down().status.success());
     let state = alpha.state();
     alpha.mount.up(&["--state", state.to_str().unwrap(), "--listen", "tls://127.0.0.1:0"]);
-    alpha.address = alpha.mount.status()["listen"][0].as_str().unwrap().to_owned();
+    alpha.address = alpha.mount.address();
     alpha.sh("touch jobs logs");
     beta.attached(&alpha, &[]);
     open(&beta.far("logs"), true, false).unwrap();

@@ -3,10 +3,10 @@
 
 use std::process::Command;
 
-use fs9_tests::process::{Running, state};
+use fs9_tests::process::{Running, signal, state};
 use fs9_tests::waiter::{Waiter, holders, killed, report, wait_all_released, wait_opens, wait_waiting};
 use fs9_tests::{Mount, wait_for};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
 
 /// How often each single kill is measured.
 const TIMES: usize = 5;
@@ -99,7 +99,7 @@ fn writers_that_share_one_descriptor_are_gone_when_they_are_killed_together() {
     let pids: Vec<u32> = (0..3).map(|_| parent.line().parse().unwrap()).collect();
     mount.wait_figure("q", "writers", 1);
     for pid in &pids {
-        kill_process(Pid::from_raw(*pid as i32).unwrap(), Signal::KILL).unwrap();
+        signal(*pid, Signal::KILL);
     }
     assert_eq!(parent.said(), "", "they were killed, and their parent has seen them all go");
     assert_eq!(pids.into_iter().filter_map(state).collect::<Vec<_>>(), []);

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use fs9_tests::file::{Fd, ROOM};
-use fs9_tests::process::{Running, resources, state};
+use fs9_tests::process::{Running, resources, signal, state};
 use fs9_tests::tiers::peer_program;
 use fs9_tests::waiter::{killed, wait_all_released, wait_opens};
 use fs9_tests::{Mount, wait_for};
@@ -216,7 +216,7 @@ fn no_process_outlives_a_killed_server() {
     let mut mount = spawned("-- sh -c 'trap \"\" TERM HUP; echo $$; while :; do sleep 1000; done'");
     let clients = [connect(&mount), connect(&mount), connect(&mount)];
     let pids: Vec<String> = clients.iter().map(Fd::text).collect();
-    kill_process(Pid::from_raw(mount.server() as i32).unwrap(), Signal::KILL).unwrap();
+    signal(mount.server(), Signal::KILL);
     wait_for("the processes to be gone", || (!pids.iter().any(|pid| is_there(pid))).then_some(()));
     drop(clients);
     mount.up(&[]);

@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use fs9_tests::file::{Fd, ROOM};
-use fs9_tests::process::{Running, state};
+use fs9_tests::process::{Running, free_port, signal, state};
 use fs9_tests::waiter::wait_opens;
 use fs9_tests::{Mount, binary, fs9, setup, stdout, wait_for};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 /// An sshd that lets one key in, for one command.
@@ -33,7 +33,7 @@ impl Sshd {
         let serve = format!("{} serve --stdio {}", binary().display(), mount.display());
         fs::write(dir.path().join("authorized"), format!("restrict,command=\"{serve}\" {}", key("user.pub"))).unwrap();
         fs::create_dir_all("/run/sshd").unwrap(); // where it locks up those who have not logged in
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         fs::write(dir.path().join("known"), format!("[127.0.0.1]:{port} {}", key("host.pub"))).unwrap();
         let options = format!(
             "-oListenAddress=127.0.0.1:{port} -oHostKey={0}/host -oAuthorizedKeysFile={0}/authorized -oStrictModes=no \
@@ -67,9 +67,7 @@ struct Two {
 
 impl Two {
     fn new() -> Two {
-        let mut far = Mount::new();
-        assert!(far.down().status.success());
-        far.up(&["--listen", &format!("unix:{}/socket", far.beside().display())]);
+        let far = Mount::with(&["--listen", "unix:BESIDE/socket"]);
         let sshd = Sshd::serving(&far.path(""));
         Two { far, near: Mount::new(), sshd }
     }
@@ -85,7 +83,7 @@ impl Two {
     }
 
     /// The programs that the near server runs.
-    fn ssh(&self) -> Vec<i32> {
+    fn ssh(&self) -> Vec<u32> {
         // Each is the child of one thread.
         let threads = fs::read_dir(format!("/proc/{}/task", self.near.server())).unwrap();
         let children = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("children")));
@@ -134,7 +132,7 @@ fn a_session_outlives_its_ssh() {
     let reading = Fd::reader(two.path("q")).reading(ROOM);
     wait_opens(&two.far, 1);
     let ssh = two.ssh()[0];
-    kill_process(Pid::from_raw(ssh).unwrap(), Signal::KILL).unwrap();
+    signal(ssh, Signal::KILL);
     wait_for("another ssh", || two.ssh().first().is_some_and(|pid| *pid != ssh).then_some(()));
     two.far.run("printf again > p/q");
     assert_eq!(reading.get().unwrap(), b"again");
@@ -144,8 +142,8 @@ fn a_session_outlives_its_ssh() {
 fn ssh_goes_with_the_server_that_was_killed() {
     let two = Two::new();
     stdout(two.attach("user"));
-    let ssh = two.ssh()[0] as u32;
-    kill_process(Pid::from_raw(two.near.server() as i32).unwrap(), Signal::KILL).unwrap();
+    let ssh = two.ssh()[0];
+    signal(two.near.server(), Signal::KILL);
     wait_for("ssh to end", || state(ssh).is_none_or(|state| state == 'Z').then_some(()));
     wait_for("the far session to wait for its link", || (two.far_sessions() == 1).then_some(()));
 }

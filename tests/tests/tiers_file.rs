@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use fs9_tests::file::Fd;
-use fs9_tests::process::Running;
+use fs9_tests::process::{Running, signal};
 use fs9_tests::tiers::{Duplex, HEAD, PATIENCE, Tier, at_file, is_waiting, note, number_of, tid};
 use fs9_tests::{Mount, wait_for};
 use fs9_tiers::error::{
@@ -202,8 +202,7 @@ fn the_end_of_a_mount_ends_every_wait() {
         let receiving = waiting(move || receiver.recv());
         let sending = waiting(move || sender.send(3));
         if killed {
-            let server = rustix::process::Pid::from_raw(mount.server() as i32).unwrap();
-            rustix::process::kill_process(server, Signal::KILL).unwrap();
+            signal(mount.server(), Signal::KILL);
         } else {
             mount.down();
         }

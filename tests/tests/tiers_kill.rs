@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fs9_tests::process::{Running, state};
+use fs9_tests::process::{Running, signal, state};
 use fs9_tests::tiers::{
     Alone, Duplex, Far, HEAD, PATIENCE, Random, Tier, fresh_name, length, me, note, number_of, peer, peer_program, tid,
     wait_idle, within,
@@ -20,7 +20,7 @@ use fs9_tests::wait_for;
 use fs9_tiers::error::{Reason, RecvTimeoutError, SendTimeoutError};
 use fs9_tiers::process::{self, Child};
 use fs9_tiers::{Capability, Peer};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 const KILLED: Reason = Reason::Killed(9);
 
@@ -208,10 +208,10 @@ fn killed_from_outside_at_any_moment() {
                 end.send(note(number, length(number))).unwrap();
                 assert_eq!(number_of(&end.recv_timeout(PATIENCE).unwrap()), number);
             }
-            let pid = Pid::from_raw(child.id() as i32).unwrap();
+            let pid = child.id();
             let killer = thread::spawn(move || {
                 (0..delay).for_each(|_| std::hint::spin_loop());
-                kill_process(pid, Signal::KILL).unwrap();
+                signal(pid, Signal::KILL);
             });
             let (sent, received) = survive_from(&end, rounds);
             assert!(sent == received || sent == received + 1, "sent {sent}, received {received}");
@@ -272,14 +272,13 @@ fn who_is_stopped_is_not_gone() {
     let _alone = Alone::new();
     let (end, child) = process::spawn(peer(&["echo"])).unwrap();
     let end: Duplex = end;
-    let signal = |signal| kill_process(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
     for number in [0, 1, 2] {
-        signal(Signal::STOP);
+        signal(child.id(), Signal::STOP);
         wait_for("it to stop", || (state(child.id()) == Some('T')).then_some(()));
         end.send(note(number, HEAD)).unwrap();
         assert_eq!(end.recv_timeout(Duration::from_millis(300)), Err(RecvTimeoutError::Timeout));
         assert_eq!((end.reason(), end.sender().reason()), (None, None));
-        signal(Signal::CONT);
+        signal(child.id(), Signal::CONT);
         assert_eq!(number_of(&end.recv_timeout(PATIENCE).unwrap()), number);
     }
 }
@@ -312,7 +311,7 @@ fn a_killed_end_of_every_kind_is_seen_to_be_killed() {
         let (end, mut far) = tier.open();
         assert_eq!(far.ask("send 1 24"), "sent");
         far.start("recv");
-        kill_process(Pid::from_raw(far.pid() as i32).unwrap(), Signal::KILL).unwrap();
+        signal(far.pid(), Signal::KILL);
         assert_eq!(number_of(&end.recv_timeout(PATIENCE).unwrap()), 1);
         assert_eq!(end.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected(KILLED)), "{tier:?}");
     }

@@ -12,11 +12,11 @@ use std::time::Duration;
 use fs9_proto::{Dialect, Fid, NO_FID, NO_TAG, Request, Tag};
 use fs9_tests::file::Fd;
 use fs9_tests::ninep::{Client, ROOT, Said, data};
-use fs9_tests::process::{Running, resources};
+use fs9_tests::process::{Running, resources, signal};
 use fs9_tests::proxy::{Fault, Proxy};
 use fs9_tests::{Mount, fs9, stdout, tls, wait_for};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
 const ALL: [Dialect; 3] = [Dialect::Old, Dialect::Linux, Dialect::Own];
@@ -35,23 +35,15 @@ struct Node {
 impl Node {
     /// One that listens at `port` for others' keys, and at a Unix socket for the tests.
     fn listening(port: u16) -> Node {
-        let mut mount = Mount::new();
-        assert!(mount.down().status.success());
-        let (state, socket) = (mount.beside().join("state"), mount.beside().join("socket"));
         let listen = format!("tls://127.0.0.1:{port}");
-        let local = format!("unix:{}", socket.display());
-        mount.up(&["--state", state.to_str().unwrap(), "--listen", &listen, "--listen", &local]);
-        let address = mount.status()["listen"][0].as_str().unwrap().to_owned();
+        let mount = Mount::with(&["--state", "BESIDE/state", "--listen", &listen, "--listen", "unix:BESIDE/socket"]);
+        let address = mount.address();
         Node { mount, address }
     }
 
     /// One that only attaches others.
     fn new() -> Node {
-        let mut mount = Mount::new();
-        assert!(mount.down().status.success());
-        let state = mount.beside().join("state");
-        mount.up(&["--state", state.to_str().unwrap()]);
-        Node { mount, address: String::new() }
+        Node { mount: Mount::with(&["--state", "BESIDE/state"]), address: String::new() }
     }
 
     fn state(&self, name: &str) -> PathBuf {
@@ -296,7 +288,7 @@ fn a_link_that_breaks_is_proved_again_and_nothing_is_lost() {
     assert!(proxy.connections() >= 4);
 
     // kill -9, and the same node again.
-    kill_process(Pid::from_raw(far.mount.server() as i32).unwrap(), Signal::KILL).unwrap();
+    signal(far.mount.server(), Signal::KILL);
     wait_for("the link to be gone", || (near.mount.status()["nodes"][0]["state"] != "up").then_some(()));
     let state = far.state("");
     far.mount.up(&["--state", state.to_str().unwrap(), "--listen", &far.address]);

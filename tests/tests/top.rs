@@ -5,10 +5,10 @@ use std::fs;
 use std::process::Command;
 
 use fs9_tests::file::Fd;
-use fs9_tests::process::Running;
+use fs9_tests::process::{Running, signal};
 use fs9_tests::terminal::Terminal;
 use fs9_tests::{Mount, wait_for};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 /// The words of each line.
 fn words(text: &str) -> Vec<Vec<&str>> {
@@ -91,9 +91,9 @@ fn script(args: &str) -> String {
 }
 
 /// The process of [`script`].
-fn process(mount: &Mount) -> Pid {
+fn process(mount: &Mount) -> u32 {
     let pid = fs::read_to_string(mount.beside().join("pid")).unwrap();
-    Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
+    pid.trim().parse().unwrap()
 }
 
 #[test]
@@ -149,12 +149,12 @@ fn the_terminal_is_given_back_whatever_ends_it() {
         let (status, lines) = top.ended();
         assert!(status.success() && lines.contains(&format!("the code is {code}")), "{keys:?}: {lines:#?}");
     }
-    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+    for (sent, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let mut top = Terminal::new(&mount, &script("p"));
         top.wait_for("q quit");
-        kill_process(process(&mount), signal).unwrap();
+        signal(process(&mount), sent);
         let (status, lines) = top.ended();
-        assert!(status.success() && lines.contains(&format!("the code is {code}")), "{signal:?}: {lines:#?}");
+        assert!(status.success() && lines.contains(&format!("the code is {code}")), "{sent:?}: {lines:#?}");
     }
     let mut top = Terminal::new(&mount, &script("-i 0.1 p"));
     top.wait_for("q quit");
@@ -167,7 +167,7 @@ fn the_terminal_is_given_back_whatever_ends_it() {
     mount.run("touch p/q");
     let mut top = Terminal::new(&mount, &script("-i 0.1 p"));
     top.wait_for("q quit");
-    kill_process(Pid::from_raw(mount.server() as i32).unwrap(), Signal::KILL).unwrap();
+    signal(mount.server(), Signal::KILL);
     let (status, lines) = top.ended();
     assert!(status.success() && lines.contains(&"the code is 1".into()), "{lines:#?}");
     assert!(lines.concat().contains("the server behind this mount has died"), "{lines:#?}");

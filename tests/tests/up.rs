@@ -6,11 +6,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use fs9_tests::process::{Running, state};
+use fs9_tests::process::{Running, signal, state};
 use fs9_tests::user::Home;
 use fs9_tests::waiter::Waiter;
 use fs9_tests::{Mount, binary, fs9, stdout, wait_for};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 /// An empty directory; what is mounted on it is unmounted on drop.
@@ -193,10 +193,6 @@ fn up_in_front_that_is_signalled_at_any_moment_leaves_nothing_behind() {
         let status = server.status();
         assert!(!is_mounted(&place.dir()), "after {status}");
     }
-}
-
-fn signal(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
 }
 
 /// A mount whose server is stopped as long as this lives.

@@ -1,11 +1,11 @@
 //! All of it as an ordinary user, who mounts through fusermount3.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
-use fs9_tests::process::state;
+use fs9_tests::process::{signal, state};
 use fs9_tests::user::{Home, NAME};
 use fs9_tests::waiter::{Waiter, report};
 use fs9_tests::{stdout, wait_for};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// A mount of the ordinary user.
@@ -35,7 +35,7 @@ fn wait_gone(pid: u32) {
 
 fn kill_server(home: &Home) {
     let pid = server(home);
-    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    signal(pid, Signal::KILL);
     wait_gone(pid);
 }
 

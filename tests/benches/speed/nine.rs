@@ -1,14 +1,14 @@
 //! Twrite and Tread: a client of 9P2000.L that waits for each reply, at a file of diod's and at a queue of ours.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Stdio;
 use std::thread;
 use std::time::Instant;
 
 use fs9_proto::message::Names;
 use fs9_proto::{Dialect, Fid, NO_FID, NO_TAG, Reply, Request, Tag};
-use fs9_tests::process::Running;
+use fs9_tests::process::{Running, free_port};
 use fs9_tests::wait_for;
 use tempfile::TempDir;
 
@@ -122,7 +122,7 @@ impl Diod {
     pub fn up(place: Place) -> Diod {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("q"), "").unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let listen = format!("127.0.0.1:{port}");
         let mut command = place.command("diod".as_ref());
         command.args(["-c", "/dev/null", "-f", "-n", "-L", "stderr", "-l", &listen, "-e"]).arg(dir.path());

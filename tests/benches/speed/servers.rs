@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use fs9_tests::process::free_port;
 use fs9_tests::{Mount, fs9, tls, wait_for};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tempfile::TempDir;
@@ -69,7 +69,7 @@ impl Floor {
 
     /// Mounts two, of which the second is the first, over TCP.
     pub fn attached(tools: &Path, place: Place) -> [Floor; 2] {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let port = free_port().to_string();
         let both = ["serve", "attach"].map(|role| Floor::started(tools, place, &[role, &port]));
         both.iter().for_each(Floor::wait);
         both
@@ -232,7 +232,7 @@ impl Nodes {
                 assert!(grant.args(all).stdout(Stdio::null()).status().unwrap().success());
             }
         }
-        let address = far.status()["listen"][0].as_str().unwrap().to_owned();
+        let address = far.address();
         let name = near.path("n/far");
         assert!(fs9(&["attach", "--accept-new", name.to_str().unwrap(), &address]).status().unwrap().success());
         Nodes { far, near, _states: states }
@@ -240,7 +240,7 @@ impl Nodes {
 
     /// The port where the far one listens.
     pub fn port(&self) -> u16 {
-        self.far.status()["listen"][0].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap()
+        self.far.address().rsplit(':').next().unwrap().parse().unwrap()
     }
 
     /// A queue, where it is.

@@ -21,7 +21,7 @@ const SAID: &str = "deep\none\ntwo\nthree\nq\nquestion\nanswer\n";
 fn a_reset_at_any_frame_is_not_noticed() {
     let far = Mount::with(&["--listen", "tcp://127.0.0.1:0"]);
     far.run("fs9 new p/q; fs9 new --pair p/t; mkdir p/below; fs9 new p/below/deep");
-    let listens = far.status()["listen"][0].as_str().unwrap().strip_prefix("tcp://").unwrap().parse().unwrap();
+    let listens = far.address().strip_prefix("tcp://").unwrap().parse().unwrap();
     let near = Mount::new();
     let wire = Wire::to(listens);
     let node = near.path("n/far").display().to_string();

@@ -6,10 +6,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fs9_tests::process::{Resources, resources};
+use fs9_tests::process::{self, Resources, resources};
 use fs9_tests::waiter::wait_all_released;
 use fs9_tests::{Mount, fs9, stdout, wait_for};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::network::{FAR, Network};
 
@@ -73,7 +73,7 @@ impl Nodes {
     }
 
     pub fn signal(&self, side: Side, signal: Signal) {
-        kill_process(Pid::from_raw(self.mount(side).server() as i32).unwrap(), signal).unwrap();
+        process::signal(self.mount(side).server(), signal);
     }
 
     /// kill -9, and another one at its place.
