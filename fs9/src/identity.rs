@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use fs9_grants::{Key, Secret};
 use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use zeroize::Zeroizing;
 
 use crate::random::random;
@@ -36,14 +37,20 @@ pub enum IdentityError {
     /// The file is of another length.
     #[error("{0} is no key: it has not the 32 bytes of one; put the right file there, or move it away for a new key")]
     Length(PathBuf),
+    /// This process could not be kept out of core files.
+    #[error("cannot keep this node's key out of core files: {0}; where prctl(2) is filtered, allow PR_SET_DUMPABLE")]
+    Dumpable(Errno),
 }
 
 impl Identity {
-    /// The identity that `state` holds, made now if there is none.
+    /// The identity that `state` holds, made now if there is none. From here on this process leaves no core file, and is shown
+    /// to and traced by nobody but root (PR_SET_DUMPABLE in prctl(2); RLIMIT_CORE does not count for a core file that a program
+    /// takes, see core(5)).
     ///
     /// # Errors
     /// See [`IdentityError`].
     pub fn load(state: State) -> Result<Identity, IdentityError> {
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(IdentityError::Dumpable)?;
         let bytes = match state.read_secret(KEY)? {
             Some(bytes) => bytes,
             None => make(&state)?,
@@ -119,6 +126,13 @@ mod tests {
         });
         assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
         assert_eq!(fs::read_dir(state.path("")).expect("a directory").count(), 1, "nothing else was left");
+    }
+
+    #[test]
+    fn who_has_a_key_leaves_no_core_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        Identity::load(state(&dir)).expect("a key");
+        assert_eq!(rustix::process::dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
     }
 
     #[test]

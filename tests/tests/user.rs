@@ -1,6 +1,8 @@
 //! All of it as an ordinary user, who mounts through fusermount3.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
+use std::os::unix::fs::MetadataExt;
+
 use fs9_tests::process::{signal, state};
 use fs9_tests::user::{Home, NAME};
 use fs9_tests::waiter::{Waiter, report};
@@ -150,6 +152,17 @@ fn a_user_cleans_up_after_a_killed_server() {
     kill_server(&home);
     assert!(home.run("fs9 down p").contains("had died"));
     assert!(!home.is_mounted());
+}
+
+#[test]
+fn nobody_but_root_looks_into_a_server_that_has_a_key() {
+    let home = up("");
+    let server = server(&home);
+    assert_not_allowed(&home, NAME, &format!("cat /proc/{server}/environ"));
+    assert_not_allowed(&home, NAME, &format!("head -c 1 /proc/{server}/mem"));
+    // Such files are of the user whose process it is, unless that is kept out of core files (proc_pid(5)).
+    let owner = std::fs::metadata(format!("/proc/{server}/environ")).unwrap().uid();
+    assert_eq!(owner, 0);
 }
 
 #[test]
