@@ -146,6 +146,9 @@ fn a_key_may_do_what_it_was_granted_and_nothing_else() {
     for path in ["status", "events", "status.json", "n", "nothing"] {
         assert_eq!(errno(open(&beta.far(path), true, false)), EACCES, "{path}");
     }
+    let sent = fs9(&["send", beta.far("jobs").to_str().unwrap(), "message"]).output().unwrap();
+    let said = String::from_utf8(sent.stderr).unwrap();
+    assert!(said.contains("what was granted to this node, does not let you (EACCES)"), "{said}");
     // Of a walk that comes part of the way, 9P does not say why it ends there.
     assert_eq!(errno(open(&beta.far("dir/other"), true, false)), ENOENT);
     assert_eq!(errno(File::create(beta.far("new"))), EACCES);

@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::shell::{Word, shown};
+use crate::mountpoint;
 
 /// What was being done when the error came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +95,11 @@ fn meaning(verb: Verb, path: &Path, errno: Errno) -> Option<String> {
              `fs9 status {word}` shows which; wait until it closes, or use the other end"
         ),
         Errno::SHUTDOWN => "the server is stopping (ESHUTDOWN): try again when `fs9 up` has run anew".into(),
+        Errno::ACCESS if is_another_nodes(path) => {
+            "its mode, or what was granted to this node, does not let you (EACCES): over there its owner can chmod it, or \
+             `fs9 grant` it to this node's key (`cat id` in this mount), and then you detach and attach the node"
+                .into()
+        }
         Errno::ACCESS | Errno::PERM => not_allowed(verb, errno).into(),
         Errno::EXIST if verb == Verb::Attach => {
             format!("a node is attached there (EEXIST): use it, choose another name, or `fs9 detach {word}` first")
@@ -159,6 +165,13 @@ fn meaning(verb: Verb, path: &Path, errno: Errno) -> Option<String> {
         _ => return None,
     };
     Some(text)
+}
+
+/// Whether it lies below `n/NAME`, where others decide.
+fn is_another_nodes(path: &Path) -> bool {
+    let Ok(Some((_, relative))) = mountpoint::containing(path) else { return false };
+    let mut names = relative.components();
+    names.next().is_some_and(|first| first.as_os_str() == "n") && names.nth(1).is_some()
 }
 
 fn not_now(verb: Verb) -> &'static str {
