@@ -34,8 +34,8 @@ pub struct Attach {
     pub insecure: bool,
     /// A node whose key is not known is trusted, and its key written down.
     pub accept_new: bool,
-    /// What this node shows to be let in, besides its key.
-    pub grant: Option<Box<Chain>>,
+    /// What this node shows to be let in, besides its key: there, and at nodes behind that one.
+    pub grants: Vec<Chain>,
     /// How long a session without a link is resumed, and who waits goes on waiting.
     pub linger: Duration,
     /// A link from which nothing has come for so long is dead.
@@ -48,7 +48,7 @@ impl Attach {
     /// At `address`, with the times that are usual.
     pub fn to(address: Address) -> Attach {
         let (linger, keep_alive) = (Duration::from_secs(30), Duration::from_secs(45));
-        Attach { address, insecure: false, accept_new: false, grant: None, linger, keep_alive, ssh: None }
+        Attach { address, insecure: false, accept_new: false, grants: Vec::new(), linger, keep_alive, ssh: None }
     }
 
     /// What the words after `attach` say, quoted as for sh: options, a name and an address.
@@ -61,7 +61,7 @@ impl Attach {
                 _ if word == "--" => break words.pop_front()?,
                 _ if word == "--insecure" => attach.insecure = true,
                 _ if word == "--accept-new" => attach.accept_new = true,
-                Some(("--grant", chain)) => attach.grant = Some(Box::new(chain.parse().ok()?)),
+                Some(("--grant", chain)) => attach.grants.push(chain.parse().ok()?),
                 Some(("--linger", time)) => attach.linger = humantime::parse_duration(time).ok()?,
                 Some(("--keep-alive", time)) => attach.keep_alive = lasting(time)?,
                 Some(("--ssh", command)) => attach.ssh = Some(command.to_owned()),
@@ -81,8 +81,12 @@ impl Attach {
         let accept_new = self.accept_new.then_some("--accept-new");
         let ssh = self.ssh.as_ref().map(|command| format!("--ssh={command}"));
         let options = insecure.into_iter().chain(accept_new).chain(ssh.as_deref()).chain([&*linger, &keep_alive]);
-        let grant = self.grant.as_ref().map(|chain| format!("--grant={chain}"));
-        let words = ["attach"].into_iter().chain(grant.as_deref()).chain(options).chain(["--", name, &address]);
+        let grants: Vec<_> = self.grants.iter().map(|chain| format!("--grant={chain}")).collect();
+        let words = ["attach"]
+            .into_iter()
+            .chain(grants.iter().map(|grant| &**grant))
+            .chain(options)
+            .chain(["--", name, &address]);
         shlex::try_join(words).ok()
     }
 }

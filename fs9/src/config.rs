@@ -198,11 +198,15 @@ fn read_node(section: &mut Section<'_, '_>) -> Option<What> {
     let linger = section.take("linger", value::duration);
     let keep_alive = section.take("keep_alive", value::lasting(Attach::SHORTEST));
     let insecure = section.take("insecure", value::boolean);
+    let accept_new = section.take("accept_new", value::boolean);
+    let grants = section.take("grant", value::grants);
     let usual = Attach::to(section.need("address", r#""unix:/run/alpha""#, value::address)?);
     Some(What::Node(Attach {
         linger: linger.unwrap_or(usual.linger),
         keep_alive: keep_alive.unwrap_or(usual.keep_alive),
         insecure: insecure.unwrap_or_default(),
+        accept_new: accept_new.unwrap_or_default(),
+        grants: grants.unwrap_or_default(),
         ..usual
     }))
 }

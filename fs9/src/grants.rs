@@ -11,6 +11,7 @@
 mod clock;
 mod guest;
 mod ledger;
+mod shown;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ use clock::Clock;
 pub use clock::wall;
 pub use guest::{Guest, Manner, Wish};
 use ledger::Ledger;
+pub use shown::{Shown, lines};
 use store::{Files, Store};
 pub use store::{LOG, StoreError};
 
@@ -100,13 +102,19 @@ pub fn last(state: &State) -> u64 {
     ledger::last(&state.path(LOG))
 }
 
-/// Why somebody is not let in.
+/// Why somebody is not let in, or not let through.
 #[derive(Debug)]
 pub struct Refused {
     /// As it is answered.
     pub errno: Errno,
     /// As it is told.
     pub reason: String,
+}
+
+impl From<Errno> for Refused {
+    fn from(errno: Errno) -> Refused {
+        Refused { errno, reason: String::new() }
+    }
 }
 
 impl Grants {
@@ -136,8 +144,9 @@ impl Grants {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets somebody in who has proved `key`: by the chain of grants that is shown, or else by all that this node has granted
-    /// that key. It is written down before this returns.
+    /// Lets somebody in who has proved `key`: by the chain of grants that is shown for this node, or else by all that this node has
+    /// granted that key. Chains for other nodes are kept, for those that are reached through this one. It is written down before
+    /// this returns.
     ///
     /// # Errors
     /// EACCES where nothing was granted, EKEYREVOKED where it has ended, EIO where it cannot be written down.
@@ -145,24 +154,53 @@ impl Grants {
         let now = self.clock.now();
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
         let mut desk = self.desk();
-        let chain = shown.map(Chain::from_bytes).transpose();
-        let granted = match &chain {
-            Ok(Some(chain)) => desk.verify(&self.key, key, now, chain).map(|granted| vec![granted]),
-            Ok(None) => desk.granted_to(&self.key, key, now),
-            Err(error) => Err((Errno::ACCESS, Refusal::from(*error).to_string())),
+        let record = Record { session: Some(session), key: Some(key), ..started() };
+        let mut shown = match Shown::parse(shown.unwrap_or_default()) {
+            Ok(shown) => shown,
+            Err(error) => return Err(desk.refuse(now, Errno::ACCESS, error.to_string(), record)),
         };
-        let record = Record { session: Some(session), key: Some(key), chain: chain.ok().flatten(), ..started() };
-        let granted = granted.map_err(|(errno, reason)| desk.refuse(now, errno, reason, record.clone()))?;
+        let chain = shown.take(&self.key);
+        let granted = match &chain {
+            Some(chain) => desk.verify(&self.key, key, now, chain).map(|granted| vec![granted]),
+            None => desk.granted_to(&self.key, key, now),
+        };
+        let record = Record { chain, ..record };
+        let granted = granted.map_err(|(errno, reason)| {
+            let reason = match shown.first() {
+                Some(_) if record.chain.is_none() => format!("{reason}; what was shown is for another node"),
+                _ => reason,
+            };
+            desk.refuse(now, errno, reason, record.clone())
+        })?;
         let grants = granted.iter().map(Granted::id).collect();
         let record = Record { event: Event::Admitted, grants, ..record };
         if let Err(error) = desk.ledger.write(now, record.clone()) {
             let reason = format!("it cannot be written down: {error}");
             return Err(Refused { errno: Errno::IO, reason });
         }
-        let guest = Arc::new(Guest::new(key, session, granted, self.clock.clone()));
+        let guest = Arc::new(Guest::new(key, session, granted, shown, self.clock.clone()));
         desk.guests.retain(|guest| guest.strong_count() > 0);
         desk.guests.push(Arc::downgrade(&guest));
         Ok((guest, record))
+    }
+
+    /// By which chain of grants this node goes on to another for a guest: to the one with the key `node`, which is attached as
+    /// `path`. What is returned too was written down, and if it cannot be it is not done.
+    pub fn relay(&self, guest: &Guest, path: &str, node: &Key) -> (Result<Chain, Refused>, Record) {
+        let now = self.clock.now();
+        let (session, key, name) = (Some(guest.session), Some(guest.key), Some(path.to_owned()));
+        let record = Record { session, key, name, ..started() };
+        let (chain, record) = match guest.passed_on(node, &self.key, now) {
+            Ok(chain) => (Ok(chain.clone()), Record { event: Event::Relayed, chain: Some(chain.clone()), ..record }),
+            Err((errno, why)) => {
+                let reason = format!("{path} is used with a grant of its own node: {why}");
+                (Err(Refused { errno, reason: reason.clone() }), Record { reason: Some(reason), ..record })
+            }
+        };
+        match self.desk().record(now, record.clone()) {
+            Ok(_) => (chain, record),
+            Err(errno) => (Err(Refused { errno, reason: "it cannot be written down".into() }), record),
+        }
     }
 
     /// Does what the owner has decided. Returns what was written down.

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::attachment::{Account, Attach};
 use crate::host::{Host, Undecided};
-use crate::net::attach::Links;
+use crate::net::attach::{Link, Links};
 use crate::tree::NodeId;
 
 /// What is to be done. Shared by the server, which asks, and the thread that does it.
@@ -23,20 +23,20 @@ pub struct Keeper {
 struct Asked {
     alarm: Option<Instant>,
     engaged: Vec<NodeId>,
-    attached: Vec<NodeId>,
+    attached: Vec<Arc<Link>>,
     undecided: Vec<Undecided>,
     over: bool,
 }
 
 /// What the thread is to do next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Task {
     /// Tell the server that it is time.
     Tick,
     /// Start a process for a service.
     Start(NodeId),
-    /// Reach a node that was attached.
-    Reach(NodeId),
+    /// Reach a node that was attached, by this link.
+    Reach(Arc<Link>),
     /// Decide what is undecided.
     Decide,
     /// End.
@@ -63,8 +63,8 @@ impl Keeper {
             if let Some(service) = asked.engaged.pop() {
                 return Task::Start(service);
             }
-            if let Some(node) = asked.attached.pop() {
-                return Task::Reach(node);
+            if let Some(link) = asked.attached.pop() {
+                return Task::Reach(link);
             }
             if !asked.undecided.is_empty() {
                 return Task::Decide;
@@ -89,6 +89,11 @@ impl Keeper {
         self.links.clone()
     }
 
+    /// Has the node of a link be reached.
+    pub fn reach(&self, link: Arc<Link>) {
+        self.ask(|asked| asked.attached.push(link));
+    }
+
     /// What is to be decided, in the order in which it was asked.
     pub fn undecided(&self) -> Vec<Undecided> {
         std::mem::take(&mut self.asked().undecided)
@@ -110,8 +115,7 @@ impl Host for Keeper {
     }
 
     fn attach(&self, node: NodeId, how: Attach, account: Arc<Account>) -> Result<(), Errno> {
-        self.links.add(node, how, account)?;
-        self.ask(|asked| asked.attached.push(node));
+        self.reach(self.links.add(node, how, account)?);
         Ok(())
     }
 
@@ -137,9 +141,9 @@ mod tests {
         keeper.alarm(now + Duration::from_secs(3600));
         keeper.alarm(now);
         keeper.engage(7);
-        assert_eq!((keeper.next(), keeper.next()), (Task::Start(7), Task::Tick));
+        assert!(matches!((keeper.next(), keeper.next()), (Task::Start(7), Task::Tick)));
         keeper.end();
-        assert_eq!(keeper.next(), Task::End);
+        assert!(matches!(keeper.next(), Task::End));
     }
 
     #[test]
@@ -148,7 +152,7 @@ mod tests {
         std::thread::scope(|threads| {
             let next = threads.spawn(|| keeper.next());
             keeper.alarm(Instant::now() + Duration::from_millis(1));
-            assert_eq!(next.join().expect("a task"), Task::Tick);
+            assert!(matches!(next.join().expect("a task"), Task::Tick));
         });
     }
 }

@@ -250,7 +250,8 @@ impl Builder {
             keep_alive: self.options.serving.keep_alive,
             tls,
             grants: grants.clone(),
-            links: keeper.links(),
+            identity: identity.clone(),
+            keeper: keeper.clone(),
             clerk: Clerk::default(),
             export_nodes: self.options.serving.export_nodes,
         };

@@ -152,7 +152,7 @@ impl Served {
                 match keeper.next() {
                     Task::Tick => verb(&server, Server::tick),
                     Task::Start(service) => programs.start(service),
-                    Task::Reach(node) => keeper.links().start(node, server.clone(), identity.clone()),
+                    Task::Reach(link) => keeper.links().start(link, server.clone(), identity.clone()),
                     Task::Decide => {
                         let undecided = keeper.undecided().into_iter();
                         undecided.for_each(|undecided| decide(undecided, grants.as_deref(), &server));

@@ -24,6 +24,8 @@ pub enum Event {
     Revoked,
     /// A key came and may do something: by the chain that it brought, or else by what the node has granted it.
     Admitted,
+    /// Who was admitted goes on to the node that is attached as `name`, by `chain`, which was shown for that node.
+    Relayed,
     /// Something was done: `name` with `rights`, under `grant`.
     Allowed,
     /// Something was refused: to come in at all, or `name` with `rights`.
@@ -40,6 +42,7 @@ impl Event {
             Event::Granted => "granted",
             Event::Revoked => "revoked",
             Event::Admitted => "admitted",
+            Event::Relayed => "relayed",
             Event::Allowed => "allowed",
             Event::Refused => "refused",
             Event::Ended => "ended",

@@ -85,6 +85,9 @@ pub enum Refusal {
     /// One was passed on that was not to be, or more often than it might.
     #[error("it was passed on more often than it may be")]
     Depth,
+    /// It was passed on to a relay, and not by the one who shows it.
+    #[error("it was not passed on by the key that shows it")]
+    Giver,
     /// It was made for another key than the one that has it.
     #[error("it was made for another key")]
     Holder,
@@ -206,6 +209,18 @@ impl Chain {
             return Err(Refusal::Signature);
         }
         Ok(Granted::by(self.clone()))
+    }
+
+    /// Whether the node with the key `relay` may use this at the node `audience`, at `now`, for the one with the key `guest`, who
+    /// has passed it on to it. So a relay does nothing for one guest with what is another's, and nothing with what is its own.
+    ///
+    /// # Errors
+    /// Why not. What was revoked is known at `audience` alone.
+    pub fn verify_relayed(&self, audience: &Key, relay: &Key, guest: &Key, now: u64) -> Result<(), Refusal> {
+        if self.last().grant().issuer != *guest {
+            return Err(Refusal::Giver);
+        }
+        self.verify(audience, relay, now, |_| false).map(drop)
     }
 
     /// The grants, the node's own first.

@@ -31,6 +31,8 @@ struct State {
     revoked: BTreeSet<String>,
     /// The chains by which somebody came.
     sessions: BTreeMap<u64, Vec<Vec<Grant>>>,
+    /// Where somebody goes on to another node, by what it has shown for that.
+    relayed: BTreeSet<(u64, String)>,
 }
 
 /// How many decisions of each kind there are.
@@ -81,10 +83,21 @@ impl State {
             }
             "refused" if record["name"].is_null() => {
                 // A chain that could not be read is not in the log.
-                let shown = record["reason"].as_str().is_some_and(|reason| reason.contains("bytes of"));
+                let shown = word(record, "reason").starts_with("what was shown");
                 ensure(shown || self.admissible(chain.as_ref(), &key, time).is_empty(), "it should have come in")?;
             }
+            "relayed" => {
+                self.chains_of(record)?;
+                let chain = chain.ok_or("without a chain")?;
+                ensure(is_passed_on(&chain, &key, &self.node, time), "that is not to be used for this key")?;
+                self.relayed.insert((record["session"].as_u64().unwrap(), word(record, "name")));
+            }
+            "refused" if attached(record).is_some() && !self.is_relayed(record) => {
+                self.chains_of(record)?;
+            }
             "allowed" => {
+                let rights = !word(record, "rights").is_empty();
+                ensure(!rights || attached(record).is_none() || self.is_relayed(record), "by this node's own rights")?;
                 let chains = self.chains_of(record)?;
                 let by = chains.iter().find(|chain| chain[chain.len() - 1].id == grants[0]).ok_or("not its grant")?;
                 ensure(self.lasts(by, time) && allows(by, record), "that was not granted")?;
@@ -101,6 +114,12 @@ impl State {
             other => return Err(format!("what is {other}?")),
         }
         Ok(())
+    }
+
+    /// Whether it is of a node to which this session goes on.
+    fn is_relayed(&self, record: &Value) -> bool {
+        let session = record["session"].as_u64().unwrap();
+        attached(record).is_some_and(|node| self.relayed.contains(&(session, node)))
     }
 
     fn chains_of(&self, record: &Value) -> Result<&Vec<Vec<Grant>>, String> {
@@ -136,6 +155,20 @@ impl State {
     fn lasts(&self, chain: &[Grant], time: u64) -> bool {
         chain.iter().all(|grant| grant.from <= time && time < grant.until && !self.revoked.contains(&grant.id))
     }
+}
+
+/// The place of the attached node that a record is about.
+fn attached(record: &Value) -> Option<String> {
+    let name = word(record, "name");
+    let parts: Vec<_> = parts(&name).into_iter().take(2).collect();
+    (parts.len() == 2 && parts[0] == "n").then(|| parts.join("/"))
+}
+
+/// Whether `guest` has passed a chain of another node on to `relay`. (Signatures and limits are that node's to verify.)
+fn is_passed_on(chain: &[Grant], guest: &str, relay: &str, time: u64) -> bool {
+    let last = &chain[chain.len() - 1];
+    let is_its = last.issuer == guest && last.holder == relay && chain[0].issuer == last.audience;
+    is_its && last.audience != relay && chain.iter().all(|grant| grant.from <= time && time < grant.until)
 }
 
 /// Whether all grants of a chain allow what a record says.

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod file;
 pub mod hostile;
+pub mod keyed;
 pub mod ninep;
 pub mod process;
 pub mod proxy;

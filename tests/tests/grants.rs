@@ -2,125 +2,17 @@
 //! written apart from the server replays the log and agrees with every decision.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::thread;
 
-use fs9_tests::audit::{self, Counts};
+use fs9_tests::keyed::{Node, errno, names, open, waiting_reader, waits};
 use fs9_tests::{Mount, fs9, stdout, wait_for};
 use serde_json::Value;
 
 const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
 const EKEYREVOKED: i32 = 128;
-
-/// A node with a key of its own.
-struct Node {
-    mount: Mount,
-    address: String,
-}
-
-impl Node {
-    /// One that listens for others' keys.
-    fn new() -> Node {
-        let mount = Mount::with(&["--state", "BESIDE/state", "--listen", "tls://127.0.0.1:0"]);
-        let address = mount.address();
-        Node { mount, address }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.mount.path(name)
-    }
-
-    /// Runs a script in the mount.
-    fn sh(&self, script: &str) {
-        self.mount.run(&format!("cd p; {script}"));
-    }
-
-    fn state(&self) -> PathBuf {
-        self.mount.beside().join("state")
-    }
-
-    fn id(&self) -> String {
-        fs::read_to_string(self.path("id")).unwrap().trim_end().to_owned()
-    }
-
-    /// A command about grants, as this node. What it says.
-    fn run(&self, words: &[&str]) -> Output {
-        fs9(words).arg("--state").arg(self.state()).output().unwrap()
-    }
-
-    /// Grants names to another node; the grant.
-    fn grant(&self, names: &[&str], to: &Node, options: &str) -> String {
-        let paths: Vec<_> = names.iter().map(|name| self.path(name).display().to_string()).collect();
-        let (id, mut words) = (to.id(), vec!["grant"]);
-        words.extend(paths.iter().map(String::as_str).chain(["--to", &id]).chain(options.split_whitespace()));
-        stdout(self.run(&words)).trim_end().to_owned()
-    }
-
-    fn revoke(&self, grant: &str) {
-        let dir = self.path("");
-        stdout(fs9(&["revoke", dir.to_str().unwrap(), grant]).output().unwrap());
-    }
-
-    /// Attaches another node as n/far.
-    fn attach(&self, far: &Node, options: &[&str]) -> Output {
-        let path = self.path("n/far");
-        fs9(&["attach", path.to_str().unwrap(), &far.address, "--accept-new"]).args(options).output().unwrap()
-    }
-
-    fn attached(&self, far: &Node, options: &[&str]) {
-        stdout(self.attach(far, options));
-    }
-
-    fn detach(&self) {
-        let path = self.path("n/far");
-        stdout(fs9(&["detach", path.to_str().unwrap()]).output().unwrap());
-    }
-
-    fn far(&self, name: &str) -> PathBuf {
-        self.path("n/far").join(name)
-    }
-
-    /// Replays the log of this node. How many decisions of each kind there are.
-    fn check(&self) -> Counts {
-        audit::check(&self.state().join("audit.log"))
-    }
-}
-
-fn open(path: &Path, read: bool, write: bool) -> io::Result<File> {
-    OpenOptions::new().read(read).write(write).open(path)
-}
-
-fn errno<T>(result: io::Result<T>) -> i32 {
-    result.err().expect("it is refused").raw_os_error().unwrap()
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-/// Whether somebody who has a channel open waits to do that.
-fn waits(channel: &Value, what: &str) -> bool {
-    channel["holders"].as_array().is_some_and(|holders| holders.iter().any(|holder| holder["waiting"] == what))
-}
-
-/// Reads a message in a thread, once somebody waits for one at `channel`.
-fn waiting_reader(at: &Node, file: PathBuf, channel: &str) -> thread::JoinHandle<io::Result<Vec<u8>>> {
-    let reader = thread::spawn(move || {
-        let mut message = vec![0; 100];
-        let len = File::open(file)?.read(&mut message)?;
-        message.truncate(len);
-        Ok(message)
-    });
-    at.mount.wait_channel(channel, "a reader", |channel| waits(channel, "read"));
-    reader
-}
 
 #[test]
 fn a_key_may_do_what_it_was_granted_and_nothing_else() {

@@ -47,9 +47,10 @@ pub struct Attach {
     /// Trust a node whose key is not known yet, and write its key down: it has to be the same ever after
     #[arg(long)]
     accept_new: bool,
-    /// What another key than the node's own has passed on to this node: fs9grant:..., or a file with it
-    #[arg(long, value_name = "GRANT")]
-    grant: Option<String>,
+    /// What another key than the node's own has passed on to this node: fs9grant:..., or a file with it. Given again, what
+    /// this node has passed on to that one, for a node behind it
+    #[arg(long = "grant", value_name = "GRANT")]
+    grants: Vec<String>,
     /// The name it gets: a path DIR/n/NAME, DIR being a mount
     path: PathBuf,
     /// Where the node is: tls://host:port, unix:/path, tcp://127.0.0.1:5640 or ssh://HOST/MOUNT
@@ -105,7 +106,7 @@ impl Attach {
     fn how(&self) -> anyhow::Result<attachment::Attach> {
         let usual = attachment::Attach::to(self.address.clone());
         Ok(attachment::Attach {
-            grant: self.grant.as_deref().map(chain).transpose()?.map(Box::new),
+            grants: self.grants.iter().map(|given| chain(given)).collect::<Result<_, _>>()?,
             linger: self.linger.unwrap_or(usual.linger),
             keep_alive: self.keep_alive.unwrap_or(usual.keep_alive),
             insecure: self.insecure,

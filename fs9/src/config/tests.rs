@@ -274,3 +274,26 @@ fn the_manual_s_example() {
         ["jobs", "news", "results/bad", "results/good", "shared", "svc/bc", "svc/calc", "talk",]
     );
 }
+
+#[test]
+fn how_a_node_is_attached() {
+    let grant = "fs9grant:AYqI4910CfGV_VLbLTy6XXLKZwm_HZQSG_N0iAG0D29ciojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1yBOXcOqH0XX1aj\
+                 VGbDTH7My42KkbTuN6Jd9g9bj8mzlAEEam9icwHU4_6JB6zo_okHBwcHBwcHBwcHBwcHBwcHBwADyo_FbDOqowSU5H2PSpEoL_34\
+                 Jkq4LV3WoL6URYHFEjM9k8EGWO0akifWsEfEqOeg-4j8lJ6RSZ9wPMCpt3XBAQ";
+    let text = format!(
+        "node.alpha = {{ address = 'tls://a.example', accept_new = true, grant = ['{grant}'], linger = '5s' }}"
+    );
+    let What::Node(how) = parsed(&text).items.remove(0).what else { panic!("a node") };
+    assert_eq!((how.accept_new, how.grants.len(), how.linger), (true, 1, Duration::from_secs(5)));
+    assert_eq!(how.grants[0].to_string(), grant);
+    for (grant, words) in [
+        (
+            "'fs9grant:A'",
+            "49: node.a.grant: write grants, each in quotes, such as [\"fs9grant:...\"], not \"fs9grant:A\"",
+        ),
+        ("['fs9grant:']", "49: node.a.grant: these are not the bytes of one to four grants, each in its one form"),
+    ] {
+        let text = format!("node.a = {{ address = 'tls://a.example', grant = {grant} }}");
+        assert_eq!(said(&text), format!("1:{words}"));
+    }
+}

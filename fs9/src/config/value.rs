@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fs9_grants::{Chain, ChainError};
 use nix::unistd::{Group, User};
 use toml::de::{DeInteger, DeValue};
 
@@ -92,6 +93,13 @@ pub fn addresses(value: &DeValue<'_>) -> Read<Vec<Address>> {
     let texts: Vec<&str> =
         texts.ok_or_else(|| instead("addresses, each in quotes, such as [\"unix:/run/fs9.sock\"]", value))?;
     texts.into_iter().map(|text| text.parse().map_err(|error: AddressError| error.to_string())).collect()
+}
+
+/// What a node shows.
+pub fn grants(value: &DeValue<'_>) -> Read<Vec<Chain>> {
+    let texts = value.as_array().and_then(|all| all.iter().map(|one| one.get_ref().as_str()).collect());
+    let texts: Vec<&str> = texts.ok_or_else(|| instead("grants, each in quotes, such as [\"fs9grant:...\"]", value))?;
+    texts.into_iter().map(|text| text.parse().map_err(|error: ChainError| error.to_string())).collect()
 }
 
 /// Variables and their values.

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fs9_grants::audit::{Event, Record};
-use fs9_grants::{GrantId, Granted, Key, Right, Rights};
+use fs9_grants::{Chain, GrantId, Granted, Key, Refusal, Right, Rights};
 use rustix::io::Errno;
 
 use super::clock::Clock;
+use super::shown::Shown;
 
 /// See the [module](self). Each attach makes one; what is walked to and opened from there goes by it.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Guest {
     /// Which one of all since the node began.
     pub session: u64,
     passes: Vec<Pass>,
+    /// What it has shown for other nodes.
+    shown: Shown,
     clock: Arc<Clock>,
     /// What was decided and is to be written down.
     decided: Mutex<Vec<Record>>,
@@ -56,11 +59,17 @@ pub enum Manner {
 }
 
 impl Guest {
-    /// The one with this key, to whom all this was granted.
-    pub fn new(key: Key, session: u64, granted: impl IntoIterator<Item = Granted>, clock: Arc<Clock>) -> Guest {
+    /// The one with this key, to whom all this was granted, and who has shown this for other nodes.
+    pub fn new(
+        key: Key,
+        session: u64,
+        granted: impl IntoIterator<Item = Granted>,
+        shown: Shown,
+        clock: Arc<Clock>,
+    ) -> Guest {
         let pass = |granted| Pass { granted, revoked: AtomicBool::new(false), ended: AtomicBool::new(false) };
         let passes = granted.into_iter().map(pass).collect();
-        Guest { key, session, passes, clock, decided: Mutex::default() }
+        Guest { key, session, passes, shown, clock, decided: Mutex::default() }
     }
 
     /// Whether this may be done now; that is written down.
@@ -116,6 +125,22 @@ impl Guest {
     /// Whether something was taken away.
     pub fn has_less(&self) -> bool {
         self.passes.iter().any(|pass| pass.ended.load(Ordering::Relaxed))
+    }
+
+    /// The chain of grants for `node` that it has passed on to this node, whose key is `own`, as one that counts there now.
+    ///
+    /// # Errors
+    /// EACCES, or EKEYREVOKED where it has expired, and why.
+    pub fn passed_on(&self, node: &Key, own: &Key, now: u64) -> Result<&Chain, (Errno, String)> {
+        let chain = self.shown.get(node).ok_or_else(|| {
+            let how = format!("`fs9 delegate GRANT --to {own}`, and show that with `fs9 attach --grant`");
+            (Errno::ACCESS, format!("none of {node} was shown: {how}"))
+        })?;
+        match chain.verify_relayed(node, own, &self.key, now) {
+            Ok(()) => Ok(chain),
+            Err(Refusal::Expired) => Err((Errno::KEYREVOKED, Refusal::Expired.to_string())),
+            Err(refusal) => Err((Errno::ACCESS, refusal.to_string())),
+        }
     }
 
     /// When the next thing ends, in seconds since 1970.

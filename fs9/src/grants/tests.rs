@@ -55,7 +55,8 @@ impl Node {
     }
 
     fn admit(&self, holder: &Secret, shown: Option<&Chain>) -> Result<Arc<Guest>, Errno> {
-        let admitted = self.grants().admit(holder.key(), shown.map(Chain::as_bytes));
+        let shown = shown.map(|chain| lines(std::slice::from_ref(chain)));
+        let admitted = self.grants().admit(holder.key(), shown.as_deref());
         admitted.map(|(guest, _)| guest).map_err(|refused| refused.errno)
     }
 
@@ -255,4 +256,59 @@ fn what_guests_do_is_recorded() {
     let last = node.log().pop().unwrap();
     assert_eq!((last.session, last.key, last.name.as_deref()), (Some(1), Some(holder.key()), Some("jobs")));
     assert!(node.grants().next_end().is_none());
+}
+
+#[test]
+fn a_guest_is_taken_to_another_node_by_what_it_has_passed_on() {
+    let (node, far, holder) = (Node::new(), Node::new(), person(1));
+    node.grant(&holder, 600);
+    let relay = node.identity.key();
+    let pass_on = |chain: &Chain, to: Key| {
+        let terms = Terms { holder: to, depth: Default::default(), ..far.terms(&holder, 1) };
+        let terms =
+            Terms { not_before: chain.last().grant().not_before, not_after: chain.last().grant().not_after, ..terms };
+        chain.delegate(&holder, terms).unwrap()
+    };
+    let chain = far.grant(&holder, 600);
+    let (passed, elsewhere) = (pass_on(&chain, relay), pass_on(&chain, person(3).key()));
+    // What the relay has there itself, as its guest might have seen it.
+    let own = Chain::issue(far.identity.secret(), Terms { holder: relay, ..far.terms(&holder, 600) }).unwrap();
+    let shown = |chains: &[Chain]| {
+        let (guest, record) = node.grants().admit(holder.key(), Some(&lines(chains))).expect("granted");
+        assert_eq!(record.chain, None, "it came by what the node itself has granted");
+        let (chain, record) = node.grants().relay(&guest, "n/far", &far.identity.key());
+        let written = node.log().pop().unwrap();
+        assert_eq!(
+            (written.event, &written.reason, written.session),
+            (record.event, &record.reason, Some(guest.session))
+        );
+        chain.map_err(|refused| refused.reason)
+    };
+    assert_eq!(shown(std::slice::from_ref(&passed)), Ok(passed.clone()));
+    let written = node.log().pop().unwrap();
+    assert_eq!((written.event, written.name.as_deref(), written.chain), (Event::Relayed, Some("n/far"), Some(passed)));
+    for (chains, why) in [
+        (&[][..], "was shown: `fs9 delegate GRANT --to"),
+        (&[elsewhere][..], "it was made for another key"),
+        (&[chain][..], "it was not passed on by the key that shows it"),
+        (&[own][..], "it was not passed on by the key that shows it"),
+    ] {
+        let reason = shown(chains).expect_err(why);
+        assert!(reason.starts_with("n/far is used with a grant of its own node: ") && reason.contains(why), "{reason}");
+    }
+}
+
+#[test]
+fn what_is_for_other_nodes_lets_nobody_in() {
+    let (node, far, holder) = (Node::new(), Node::new(), person(1));
+    let theirs = far.grant(&holder, 600);
+    let admit =
+        |chains: &[Chain]| node.grants().admit(holder.key(), Some(&lines(chains))).map_err(|refused| refused.reason);
+    let reason = admit(std::slice::from_ref(&theirs)).expect_err("nothing is granted");
+    assert!(reason.ends_with("; what was shown is for another node"), "{reason}");
+    let own = node.grant(&holder, 600);
+    let (_, record) = admit(&[theirs.clone(), own.clone()]).expect("granted");
+    assert_eq!(record.chain, Some(own.clone()));
+    let reason = admit(&[own.clone(), own]).expect_err("which?");
+    assert!(reason.starts_with("what was shown has two grants for the node fs9:"), "{reason}");
 }

@@ -5,6 +5,7 @@
 //! open nothing is held at the other node.
 
 mod asked;
+mod branch;
 mod dial;
 mod driver;
 mod errand;
@@ -27,6 +28,7 @@ use crate::local::verb;
 use crate::server::Server;
 use crate::tree::NodeId;
 pub use asked::{Asker, Outcome, Then};
+pub use branch::Branch;
 use driver::Driver;
 pub use errand::{Bytes, Opening};
 pub use link::Link;
@@ -37,10 +39,15 @@ pub use ssh::VARIABLE as SSH;
 /// A link needs little.
 const STACK: usize = 256 * 1024;
 
+/// So many guests may go on to nodes that are attached here, at once and all together: each has a thread there.
+const BRANCHES: usize = 256;
+
 /// All links of a mount, by the numbers of their attachments.
 #[derive(Debug, Default)]
 pub struct Links {
     links: Mutex<FxHashMap<NodeId, Arc<Link>>>,
+    /// Those of guests.
+    branches: Mutex<Vec<Arc<Link>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -49,13 +56,37 @@ impl Links {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn branches(&self) -> MutexGuard<'_, Vec<Arc<Link>>> {
+        self.branches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A link that does nothing before [`Links::start`].
     ///
     /// # Errors
     /// EMFILE.
-    pub fn add(&self, node: NodeId, how: Attach, account: Arc<Account>) -> Result<(), Errno> {
-        self.links().insert(node, Arc::new(Link::new(node, how, account)?));
+    pub fn add(&self, node: NodeId, how: Attach, account: Arc<Account>) -> Result<Arc<Link>, Errno> {
+        let link = Arc::new(Link::new(node, how, account)?);
+        self.links().insert(node, link.clone());
+        Ok(link)
+    }
+
+    /// The link of a guest, which ends with that of the attachment.
+    fn graft(&self, branch: &Arc<Link>) -> Result<(), Errno> {
+        let links = self.links();
+        let mut branches = self.branches();
+        if !links.contains_key(&branch.node) {
+            return Err(Errno::STALE);
+        }
+        if branches.len() >= BRANCHES {
+            return Err(Errno::NFILE);
+        }
+        branches.push(branch.clone());
         Ok(())
+    }
+
+    /// A guest does not need its link any more.
+    fn cut_off(&self, branch: &Arc<Link>) {
+        self.branches().retain(|other| !Arc::ptr_eq(other, branch));
     }
 
     /// The link of an attachment; None when it was detached.
@@ -70,13 +101,14 @@ impl Links {
 
     /// Request `id` of a door is interrupted. False if no node was asked for it.
     pub fn interrupt(&self, id: u64) -> bool {
-        let links: Vec<_> = self.links().values().cloned().collect();
+        let mut links: Vec<_> = self.links().values().cloned().collect();
+        links.extend(self.branches().iter().cloned());
         links.iter().any(|link| link.run(|state| state.interrupt(id)))
     }
 
     /// Has a thread reach the node as `identity`, again and again until it is detached.
-    pub fn start(&self, node: NodeId, server: Arc<Mutex<Server>>, identity: Arc<Result<Identity, IdentityError>>) {
-        let Some(link) = self.get(node) else { return };
+    pub fn start(&self, link: Arc<Link>, server: Arc<Mutex<Server>>, identity: Arc<Result<Identity, IdentityError>>) {
+        let node = link.node;
         let name = verb(&server, |server, _| server.node_name(node));
         let driver = Driver::new(link, server, Meeting { identity, name });
         let spawned = thread::Builder::new().name("fs9-link".into()).stack_size(STACK).spawn(move || driver.run());
@@ -91,13 +123,15 @@ impl Links {
     /// The node is detached: what waits for it fails, what is open there is closed.
     pub fn remove(&self, node: NodeId) {
         let link = self.links().remove(&node);
-        link.into_iter().for_each(|link| link.end());
+        let branches: Vec<_> = self.branches().iter().filter(|branch| branch.node == node).cloned().collect();
+        link.into_iter().chain(branches).for_each(|link| link.end());
     }
 
     /// Ends all of them; none has a thread when this returns.
     pub fn end(&self) {
         let links = std::mem::take(&mut *self.links());
-        links.into_values().for_each(|link| link.end());
+        let branches = self.branches().clone();
+        links.into_values().chain(branches).for_each(|link| link.end());
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             if thread.join().is_err() {

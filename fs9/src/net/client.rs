@@ -20,6 +20,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
+use super::attach::Branch;
 use super::origin::Party;
 use super::spot::{Place, There};
 use super::stream::Stream;
@@ -27,6 +28,7 @@ use crate::channel::Handle;
 use crate::grants::Guest;
 use crate::server::{Server, Session};
 use crate::ticket::{Answer, Door, Effects, Ticket};
+use crate::tree::NodeId;
 
 /// From so many bytes on that a client does not take nothing more is read from it.
 const SLOW: usize = 4 << 20;
@@ -57,6 +59,8 @@ pub struct State {
     pub talk: Talk<Place>,
     /// Those that have attached something with a key.
     guests: Vec<Arc<Guest>>,
+    /// The links by which they go on to nodes that are attached here: whose, and where.
+    pub branches: BTreeMap<(u64, NodeId), Branch>,
     /// What was written to files of Tauth.
     pub shown: BTreeMap<Fid, Vec<u8>>,
     /// It was let in: of a session, what it has open outlives its connection.
@@ -235,6 +239,7 @@ impl Client {
         let state = State {
             talk,
             guests: Vec::new(),
+            branches: BTreeMap::new(),
             shown: BTreeMap::new(),
             is_admitted: false,
             link,

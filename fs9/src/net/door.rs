@@ -83,7 +83,7 @@ impl Door<'_> {
     /// A fid that is open.
     fn opened(&self, fid: Fid) -> Result<(Spot, Open), Errno> {
         let spot = self.spot(fid)?;
-        let open = spot.open.ok_or_else(|| guests::closed(&spot))?;
+        let open = spot.open.ok_or_else(|| guests::closed(&spot.who))?;
         Ok((spot, open))
     }
 

@@ -35,6 +35,8 @@ use super::tls::TlsError;
 use super::user::Clerk;
 use crate::fuse::patience::Patience;
 use crate::grants::Grants;
+use crate::identity::{Identity, IdentityError};
+use crate::keeper::Keeper;
 use crate::random::random;
 use crate::served::Stopper;
 use crate::server::Server;
@@ -87,8 +89,10 @@ pub struct House {
     pub keep_alive: Duration,
     /// How it speaks TLS, where it does.
     pub tls: Option<Arc<ServerConfig>>,
-    /// The nodes that it has attached.
-    pub links: Arc<Links>,
+    /// Who it is towards others.
+    pub identity: Arc<Result<Identity, IdentityError>>,
+    /// Has the nodes that it has attached.
+    pub keeper: Arc<Keeper>,
     /// Whether these are shown to those who come.
     pub export_nodes: bool,
     /// Who may come with a key, where anybody may.
@@ -98,6 +102,11 @@ pub struct House {
 }
 
 impl House {
+    /// The nodes that it has attached.
+    pub fn links(&self) -> Arc<Links> {
+        self.keeper.links()
+    }
+
     /// Whether this is who mounted, or root.
     pub fn is_owner(&self, who: &Who) -> bool {
         who.uid == 0 || who.uid == self.owner.uid
@@ -440,7 +449,7 @@ fn give_up(house: &House, client: &Arc<Client>, tag: Tag, fx: &mut Effects) {
     if client.unwatch(tag) {
         return client.fail(tag, Errno::INTR);
     }
-    if house.links.interrupt(client.id(tag, As::Standard)) {
+    if house.links().interrupt(client.id(tag, As::Standard)) {
         return;
     }
     let mut server = house.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

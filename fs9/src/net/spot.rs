@@ -21,6 +21,16 @@ pub enum Place {
     There(Arc<There>),
 }
 
+impl Place {
+    /// The same, not open.
+    pub fn closed(self) -> Place {
+        match self {
+            Place::Here(spot) => Place::Here(Spot { open: None, ..spot }),
+            Place::There(there) => Place::There(Arc::new(there.at(there.path.clone()))),
+        }
+    }
+}
+
 /// A file that a client has walked to.
 #[derive(Debug, Clone)]
 pub struct Spot {

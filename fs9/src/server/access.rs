@@ -26,6 +26,11 @@ const SET_GROUP: u32 = 0o2000;
 pub struct Sight(Option<(Arc<Guest>, String)>);
 
 impl Sight {
+    /// What `who` sees of the directory with this path.
+    pub fn of(who: &Who, path: impl FnOnce() -> Answered<String>) -> Answered<Sight> {
+        who.guest.clone().map(|guest| Ok((guest, path()?))).transpose().map(Sight)
+    }
+
     /// Whether the entry `name` is seen.
     pub fn has(&self, name: &str) -> bool {
         match &self.0 {
@@ -93,7 +98,7 @@ impl Who {
 }
 
 /// What must have been granted to open a file so.
-fn rights(flags: Flags) -> Rights {
+pub fn rights(flags: Flags) -> Rights {
     let wanted = [(flags.read, Right::Read), (flags.write, Right::Write)];
     wanted.into_iter().filter_map(|(wanted, right)| wanted.then_some(right)).collect()
 }
@@ -135,8 +140,7 @@ impl Server {
     /// # Errors
     /// ESTALE.
     pub fn view_of(&self, dir: File, who: &Who) -> Answered<Sight> {
-        let guest = who.guest.clone().map(|guest| Ok((guest, self.path_of(dir)?))).transpose();
-        guest.map(Sight)
+        Sight::of(who, || self.path_of(dir))
     }
 
     /// What `who` must have been granted to go on with a file that was opened so.
@@ -160,7 +164,10 @@ impl Server {
     }
 
     /// The path of a file from the root of the mount; `.` is the root.
-    fn path_of(&self, file: File) -> Answered<String> {
+    ///
+    /// # Errors
+    /// ESTALE.
+    pub fn path_of(&self, file: File) -> Answered<String> {
         self.stat(file)?; // of what is gone there is no path
         let (dir, name) = match file.part {
             Part::Own => return Ok(rooted(self.tree.path_of(file))),

@@ -38,7 +38,7 @@ impl Holdings {
                 record.chain.iter().flat_map(|chain| chain.links()).for_each(|link| self.hold(link, record.time));
             }
             Event::Revoked => record.grants.iter().for_each(|id| self.revoke(*id, record.time)),
-            Event::Started | Event::Allowed | Event::Refused | Event::Ended => {}
+            Event::Started | Event::Relayed | Event::Allowed | Event::Refused | Event::Ended => {}
         }
     }
 

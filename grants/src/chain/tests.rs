@@ -263,6 +263,26 @@ fn revoking_any_of_a_chain_ends_it() {
 }
 
 #[test]
+fn a_relay_uses_what_its_guest_has_passed_on_to_it() {
+    let (people, chain) = (people(), chain_of(2));
+    let relayed = |audience: usize, relay: usize, guest: usize, now| {
+        chain.verify_relayed(&people[audience].key, &people[relay].key, &people[guest].key, now)
+    };
+    assert_eq!(relayed(0, 2, 1, NOW), Ok(()));
+    assert_eq!(relayed(3, 2, 1, NOW), Err(Refusal::Audience));
+    assert_eq!(relayed(0, 3, 1, NOW), Err(Refusal::Holder));
+    assert_eq!(relayed(0, 2, 3, NOW), Err(Refusal::Giver), "somebody has copied it");
+    assert_eq!(relayed(0, 2, 1, NOW + 300), Err(Refusal::Expired));
+    // What the relay itself was granted is nobody's whom it serves.
+    let own = chain_of(1).verify_relayed(&people[0].key, &people[1].key, &people[2].key, NOW);
+    assert_eq!(own, Err(Refusal::Giver));
+    let mut forged = chain_of(2);
+    forged.further[0].signed.signature.1[0] ^= 1;
+    let forged = forged.verify_relayed(&people[0].key, &people[2].key, &people[1].key, NOW);
+    assert_eq!(forged, Err(Refusal::Signature));
+}
+
+#[test]
 fn every_signature_is_verified() {
     for number in 0..3 {
         for half in 0..2 {

@@ -25,7 +25,7 @@ fn granted(names: &str, rights: &str, seconds: u64) -> Granted {
 }
 
 fn guest(granted: impl IntoIterator<Item = Granted>) -> Guest {
-    Guest::new(secret(2).key(), 7, granted, Arc::new(Clock::since(0)))
+    Guest::new(secret(2).key(), 7, granted, Shown::default(), Arc::new(Clock::since(0)))
 }
 
 fn wish(path: &str, rights: &str, manner: Manner) -> Wish {
@@ -88,7 +88,7 @@ fn what_has_expired_ends() {
     let guest = guest([]);
     assert_eq!((guest.next_end(), guest.has_lost()), (None, false));
     let short = granted("jobs", "read", 1);
-    let guest = Guest::new(secret(2).key(), 7, [short.clone()], Arc::new(Clock::since(short.ends())));
+    let guest = Guest::new(secret(2).key(), 7, [short.clone()], Shown::default(), Arc::new(Clock::since(short.ends())));
     assert_eq!(guest.may(&wish("jobs", "read", Manner::Covered)), Err(Errno::KEYREVOKED));
     assert!(guest.has_lost());
     assert_eq!(guest.take_decided()[0].reason.as_deref(), Some("expired"));

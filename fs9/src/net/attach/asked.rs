@@ -247,19 +247,20 @@ impl Asked {
         if failure == Failure::Unknown && matches!(self.what, What::Write { .. }) {
             link.account.count_unknown();
         }
-        self.then.into_iter().for_each(|then| then.give(Err(errno_of(failure))));
+        self.then.into_iter().for_each(|then| then.give(Err(errno_of(failure, link))));
     }
 }
 
 /// What a failure is to a system call.
-fn errno_of(failure: Failure) -> Errno {
+fn errno_of(failure: Failure, link: &Link) -> Errno {
     match failure {
         Failure::Cancelled => Errno::INTR,
-        Failure::Unreachable => Errno::HOSTUNREACH,
+        // Unless it has said that it will not have us.
+        Failure::Unreachable => link.ended().unwrap_or(Errno::HOSTUNREACH),
         Failure::Unknown => Errno::IO,
         Failure::Unsent(Loss::Restarted) => Errno::PIPE,
         Failure::Lost(Loss::Restarted) => Errno::CONNRESET,
         Failure::Unsent(Loss::Lingered) | Failure::Lost(Loss::Lingered) => Errno::NOLINK,
-        Failure::Unsent(Loss::Ended) | Failure::Lost(Loss::Ended) => Errno::SHUTDOWN,
+        Failure::Unsent(Loss::Ended) | Failure::Lost(Loss::Ended) => link.ended().unwrap_or(Errno::SHUTDOWN),
     }
 }

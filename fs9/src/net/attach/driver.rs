@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fs9_proto::client::{Answer, Event};
+use fs9_proto::client::{Answer, Event, Refusal};
 use fs9_proto::frame::Frames;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -309,6 +309,11 @@ impl Driver {
                     self.told(&refusal.to_string());
                     self.link.hear(|state| state.disconnect(Instant::now()));
                     self.rest();
+                    if let Refusal::Error { errno, .. } = refusal
+                        && self.link.is_branch
+                    {
+                        self.link.end_with(Errno::from_raw_os_error(errno as i32));
+                    }
                 }
             }
         }
@@ -324,6 +329,10 @@ impl Driver {
 
     fn report(&mut self, state: LinkState, event: &'static str, reason: Option<String>) {
         self.state = state;
+        if self.link.is_branch {
+            // How the attachment fares is said by its own link.
+            return tracing::debug!(node = self.meeting.name, event, reason, "a guest's link");
+        }
         verb(&self.server, |server, fx| server.link(self.link.node, state, event, reason, fx));
     }
 }

@@ -213,7 +213,7 @@ impl File {
     }
 
     /// It is closed for this reason. What came late and nobody has read is given back, and what may still come; who waits
-    /// is interrupted.
+    /// is interrupted, or told that it was revoked.
     pub fn close(state: &mut State, fid: Fid, reason: Reason) {
         let Some(file) = state.files.remove(&fid) else { return };
         let unread = file.late.iter().any(|late| matches!(late, Told::Data(_))) || state.client.may_have_taken(fid);
@@ -225,7 +225,8 @@ impl File {
             state.client.cancel(Instant::now(), call);
         }
         let askers = file.reading.into_iter().map(|reading| reading.asker).chain(file.waiting);
-        state.answers.extend(askers.map(|asker| (asker.then, Told::Failed(Errno::INTR))));
+        let errno = if reason == Reason::Revoked { Errno::KEYREVOKED } else { Errno::INTR };
+        state.answers.extend(askers.map(|asker| (asker.then, Told::Failed(errno))));
         state.client.release(fid, how);
     }
 }

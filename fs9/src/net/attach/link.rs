@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
+use fs9_grants::Chain;
 use fs9_proto::client::{Answer, Call, Client, Event, ROOT, Release, Settings};
 use fs9_proto::message::{Fid, Request};
 use fs9_tiers::error::Reason;
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 use super::asked::{Asked, Asker, Name, Then, Told};
 use super::file::{File, leave};
 use crate::attachment::{Account, Attach};
+use crate::grants::lines;
 use crate::net::stream::Stream;
 use crate::ticket::Watcher;
 use crate::tree::NodeId;
@@ -39,6 +41,8 @@ pub struct Link {
     pub how: Attach,
     /// What is sent.
     pub account: Arc<Account>,
+    /// It is a guest's, see [`Branch`](super::Branch).
+    pub is_branch: bool,
     /// Readable when the thread is to look up.
     bell: OwnedFd,
     state: Mutex<State>,
@@ -66,7 +70,8 @@ pub struct State {
     unsent: VecDeque<Bytes>,
     /// When the thread looks up next.
     waking: Option<Instant>,
-    ended: bool,
+    /// Nothing can be asked any more: what is answered instead.
+    ended: Option<Errno>,
 }
 
 impl Link {
@@ -79,7 +84,7 @@ impl Link {
             linger: how.linger,
             keep_alive: how.keep_alive,
             uid: Some(rustix::process::geteuid().as_raw()),
-            credentials: how.grant.as_ref().map(|chain| chain.as_bytes().to_vec()).unwrap_or_default(),
+            credentials: lines(&how.grants),
             ..Settings::default()
         };
         let state = State {
@@ -93,10 +98,19 @@ impl Link {
             stream: None,
             unsent: VecDeque::new(),
             waking: None,
-            ended: false,
+            ended: None,
         };
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Link { node, how, account, bell, state: Mutex::new(state) })
+        Ok(Link { node, how, account, is_branch: false, bell, state: Mutex::new(state) })
+    }
+
+    /// One for a guest to the node of `trunk`, whose key is known: the chain is shown to no other.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub(super) fn branch(trunk: &Link, chain: Chain) -> Result<Link, Errno> {
+        let how = Attach { grants: vec![chain], accept_new: false, ..trunk.how.clone() };
+        Ok(Link { is_branch: true, ..Link::new(trunk.node, how, trunk.account.clone())? })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -161,14 +175,24 @@ impl Link {
         self.bell.as_fd()
     }
 
+    /// Why nothing can be asked any more.
+    pub fn ended(&self) -> Option<Errno> {
+        self.lock().ended
+    }
+
     /// Everything that is open there is closed, who waits fails, and the thread ends.
     pub fn end(&self) {
+        self.end_with(Errno::SHUTDOWN);
+    }
+
+    /// The same, where that is why.
+    pub(super) fn end_with(&self, errno: Errno) {
         self.run(|state| {
             let fids: Vec<Fid> = state.files.keys().copied().collect();
             fids.into_iter().for_each(|fid| state.client.release(fid, leave(Reason::Closed)));
             state.transmit();
             state.client.end();
-            state.ended = true;
+            state.ended = state.ended.or(Some(errno));
         });
         self.ring();
     }
@@ -176,14 +200,14 @@ impl Link {
 
 impl State {
     /// Asks for what somebody at a door has asked. An interrupt may end it from now on. None when it cannot be asked, which
-    /// the asker is then told: ESHUTDOWN after the end, ENOSPC when too much is held for the node.
+    /// the asker is then told: why after the end, ENOSPC when too much is held for the node.
     pub fn ask(&mut self, requests: &[Request<'_>], asked: Asked) -> Option<Call> {
         let bytes = requests.last().map_or(0, |request| match request {
             Request::Send { data, .. } | Request::Write { data, .. } => data.len(),
             _ => 0,
         });
         let refused = match () {
-            () if self.ended => Err((asked, Errno::SHUTDOWN)),
+            () if let Some(errno) = self.ended => Err((asked, errno)),
             () if self.client.kept_bytes() + bytes > HELD => Err((asked, Errno::NOSPC)),
             () => {
                 let name = asked.name();
@@ -242,7 +266,7 @@ impl State {
 
     /// Whether nothing can be asked any more.
     pub fn has_ended(&self) -> bool {
-        self.ended
+        self.ended.is_some()
     }
 
     /// The connection by which the node is reached from now on.

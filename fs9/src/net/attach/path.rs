@@ -57,6 +57,11 @@ impl Path {
         self.0.last().map_or("", |name| name)
     }
 
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|name| &**name)
+    }
+
     /// How bytes become messages there.
     pub fn view(&self) -> View {
         View::split(self.name()).1

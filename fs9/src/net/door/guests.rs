@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use fs9_grants::{Chain, Key};
+use fs9_grants::Key;
 use fs9_proto::{Fid, NO_FID, Qid, Reply, Request};
 use fs9_tiers::error::Reason;
 use rustix::io::Errno;
 
 use super::{Door, Replied};
-use crate::grants::Refused;
-use crate::net::spot::{self, Place, Spot};
+use crate::grants::{Refused, Shown};
+use crate::net::spot::{self, Place};
 use crate::server::access::Who;
 use crate::ticket::Effects;
 
@@ -30,7 +30,7 @@ impl Door<'_> {
         served
     }
 
-    /// Serves what comes before Tattach: Tauth, and what is written to its file, which is the chain of grants by which somebody
+    /// Serves what comes before Tattach: Tauth, and what is written to its file, which are the chains of grants by which somebody
     /// comes (attach(5)). None for everything else.
     fn introduce(&self, request: &Request<'_>) -> Option<Replied> {
         let mut state = self.client.state();
@@ -44,11 +44,12 @@ impl Door<'_> {
                 Reply::Auth { aqid: Qid { kind: Qid::AUTH, version: 0, path: spot::fresh() } }
             }
             Request::Write { fid, data, .. } => {
-                let chain = state.shown.get_mut(&fid)?;
-                if chain.len() + data.len() > Chain::LONGEST {
+                let before: usize = state.shown.values().map(Vec::len).sum();
+                let chains = state.shown.get_mut(&fid)?;
+                if before + data.len() > Shown::LONGEST {
                     return Some(Err(Errno::MSGSIZE));
                 }
-                chain.extend_from_slice(data);
+                chains.extend_from_slice(data);
                 Reply::Write { count: data.len() as u32 }
             }
             Request::Clunk { fid } => {
@@ -62,7 +63,7 @@ impl Door<'_> {
         Some(Ok(()))
     }
 
-    /// The chain of grants that was written to the file of Tauth; None where nothing is to be shown. It serves once.
+    /// The chains of grants that were written to the file of Tauth; None where nothing is to be shown. It serves once.
     pub(super) fn shown(&self, afid: Fid) -> Result<Option<Vec<u8>>, Errno> {
         match afid {
             NO_FID => Ok(None),
@@ -70,7 +71,7 @@ impl Door<'_> {
         }
     }
 
-    /// Lets somebody in who has proved `key`, by the chain of grants that was shown. None, and why not was answered, if that
+    /// Lets somebody in who has proved `key`, by the chains of grants that were shown. None, and why not was answered, if that
     /// allows nothing.
     pub(super) fn admit(&self, key: &Key, shown: Option<&[u8]>, fx: &mut Effects) -> Option<Arc<Who>> {
         let grants = self.house.grants.as_deref()?;
@@ -80,12 +81,17 @@ impl Door<'_> {
                 self.client.state().receive(guest.clone());
                 Some(Arc::new(Who { guest: Some(guest), ..self.house.owner.clone() }))
             }
-            Err(Refused { errno, reason }) => {
-                self.reply(&Reply::Error { errno: errno.raw_os_error() as u32, reason: &reason });
-                self.server().turn_off(&self.client.origin.node, Some(key), reason, fx);
+            Err(refused) => {
+                self.refuse(&refused);
+                self.server().turn_off(&self.client.origin.node, Some(key), refused.reason, fx);
                 None
             }
         }
+    }
+
+    /// Answers why not.
+    pub(super) fn refuse(&self, Refused { errno, reason }: &Refused) {
+        self.reply(&Reply::Error { errno: errno.raw_os_error() as u32, reason });
     }
 
     /// Before a guest is served: what it had and has no more is closed.
@@ -94,11 +100,9 @@ impl Door<'_> {
         if guests.iter().filter(|guest| guest.has_lost()).count() > 0 {
             let fids: Vec<_> = self.client.state().talk.fids().map(|(fid, place)| (fid, place.clone())).collect();
             for (fid, place) in fids {
-                if let Place::Here(spot) = place
-                    && self.is_lost(&spot)
-                {
-                    self.release(&Place::Here(spot.clone()), Reason::Revoked, fx);
-                    self.bind(fid, Place::Here(Spot { open: None, ..spot }));
+                if self.is_lost(&place) {
+                    self.release(&place, Reason::Revoked, fx);
+                    self.bind(fid, place.closed());
                 }
             }
             self.write_down(fx);
@@ -106,9 +110,12 @@ impl Door<'_> {
     }
 
     /// Whether what is open could not be opened any more.
-    fn is_lost(&self, spot: &Spot) -> bool {
-        let (Some(guest), Some(open)) = (&spot.who.guest, spot.open) else { return false };
-        let wish = self.server().wish(spot.file, open.flags);
+    fn is_lost(&self, place: &Place) -> bool {
+        let (who, wish) = match place {
+            Place::Here(spot) => (&spot.who, spot.open.map(|open| self.server().wish(spot.file, open.flags))),
+            Place::There(there) => (&there.who, self.wish_there(there)),
+        };
+        let (Some(guest), Some(wish)) = (&who.guest, wish) else { return false };
         // What was removed is nobody's.
         wish.is_ok_and(|wish| guest.may(&wish).is_err())
     }
@@ -127,7 +134,7 @@ impl Door<'_> {
 }
 
 /// What is answered at a descriptor that is not open: it may have been closed.
-pub(super) fn closed(spot: &Spot) -> Errno {
-    let has_less = spot.who.guest.as_ref().is_some_and(|guest| guest.has_less());
+pub(super) fn closed(who: &Who) -> Errno {
+    let has_less = who.guest.as_ref().is_some_and(|guest| guest.has_less());
     if has_less { Errno::KEYREVOKED } else { Errno::BADF }
 }

@@ -19,7 +19,7 @@ impl Door<'_> {
         let mut server = self.server();
         let sight = server.view_of(spot.file, &spot.who)?;
         for (place, entry) in server.list(open.handle, offset == 0)?.iter().enumerate().skip(from) {
-            let is_hidden = entry.file == File::of(NODES) && !self.shows_nodes(&spot.who);
+            let is_hidden = entry.file == File::of(NODES) && !self.house.export_nodes;
             if is_hidden || !sight.has(&entry.name) {
                 continue;
             }
@@ -52,7 +52,7 @@ impl Door<'_> {
         let entries: Vec<_> = entries.take(room / Stat::KEEP.size() + 2).cloned().collect();
         for entry in entries {
             // 9P2000 has no dots. What has been removed since is not listed, nor are other nodes unless that was asked for.
-            let is_hidden = entry.file == File::of(NODES) && !self.shows_nodes(&spot.who);
+            let is_hidden = entry.file == File::of(NODES) && !self.house.export_nodes;
             let is_seen = !matches!(&*entry.name, "." | "..") && !is_hidden && sight.has(&entry.name);
             let stat = server.stat(entry.file).ok().filter(|_| is_seen);
             let fits = stat.is_none_or(|stat| {

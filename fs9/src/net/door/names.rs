@@ -13,6 +13,7 @@ use super::super::spot::{Place, Spot, There};
 use super::super::user::Named;
 use super::{Door, Replied, errno_of, fresh, known};
 use crate::attachment;
+use crate::grants::Refused;
 use crate::server::access::{SEARCH, Who};
 use crate::server::{Flags, Server};
 use crate::ticket::Effects;
@@ -70,7 +71,13 @@ impl Door<'_> {
             (file, view) = self.step(&server, file, view, name, &who)?;
             if attachment::is_one(file.node) {
                 drop(server);
-                return self.attach_there(fid, &self.root_of(file, who)?, names);
+                return match self.root_of(file, who) {
+                    Ok(root) => self.attach_there(fid, &root, names),
+                    Err(refused) => {
+                        self.refuse(&refused);
+                        Ok(())
+                    }
+                };
             }
         }
         let qid = fresh(file, &server)?;
@@ -92,10 +99,7 @@ impl Door<'_> {
             return Err(Errno::BADF);
         }
         let mut qids = Qids::none();
-        let mut place = match from {
-            Place::Here(spot) => Place::Here(Spot { open: None, ..spot }),
-            Place::There(there) => Place::There(Arc::new(there.at(there.path.clone()))),
-        };
+        let mut place = from.closed();
         for (count, name) in names.iter().enumerate() {
             let spot = match &place {
                 Place::Here(spot) => spot.clone(),
@@ -105,7 +109,16 @@ impl Door<'_> {
             };
             match self.step_to(&spot, name) {
                 Ok((next, qid)) => {
-                    place = next;
+                    place = match attachment::is_one(next.file.node) {
+                        false => Place::Here(next),
+                        true => match self.root_of(next.file, next.who) {
+                            Ok(there) => Place::There(there),
+                            Err(refused) => {
+                                self.refuse(&refused);
+                                return Ok(());
+                            }
+                        },
+                    };
                     qids.push(qid);
                 }
                 Err(errno) if count == 0 => return Err(errno),
@@ -122,24 +135,21 @@ impl Door<'_> {
     }
 
     /// One step of a walk from a file of this node, and what the client knows it by.
-    fn step_to(&self, from: &Spot, name: &str) -> Result<(Place, Qid), Errno> {
+    fn step_to(&self, from: &Spot, name: &str) -> Result<(Spot, Qid), Errno> {
         // Our own client sees to its inodes itself, and shows the number to stat(2).
         let number = if self.client.state().talk.dialect() == Dialect::Own { known } else { fresh };
         let server = self.server();
         let (file, view) = self.step(&server, from.file, from.view, name, &from.who)?;
         let qid = number(file, &server)?;
-        drop(server);
-        let who = from.who.clone();
-        let place = match attachment::is_one(file.node) {
-            true => Place::There(self.root_of(file, who)?),
-            false => Place::Here(Spot { file, view, qid, who, open: None }),
-        };
-        Ok((place, qid))
+        Ok((Spot { file, view, qid, who: from.who.clone(), open: None }, qid))
     }
 
     /// The root of what is attached as `file`.
-    fn root_of(&self, file: File, who: Arc<Who>) -> Result<Arc<There>, Errno> {
-        let link = self.house.links.get(file.node).ok_or(Errno::STALE)?;
+    fn root_of(&self, file: File, who: Arc<Who>) -> Result<Arc<There>, Refused> {
+        let link = match &who.guest {
+            None => self.house.links().get(file.node).ok_or(Errno::STALE)?,
+            Some(guest) => self.branch(file, guest)?,
+        };
         Ok(Arc::new(There::new(file, link, who)))
     }
 
@@ -162,14 +172,8 @@ impl Door<'_> {
             _ => {}
         }
         let (file, view) = server.walk_as(from, name.as_bytes(), who)?;
-        let is_hidden = file == File::of(NODES) && !self.shows_nodes(who);
+        let is_hidden = file == File::of(NODES) && !self.house.export_nodes;
         if is_hidden { Err(Errno::NOENT) } else { Ok((file, view)) }
-    }
-
-    /// Whether somebody sees the nodes that are attached here: only where that was asked for, and nobody who came with a key.
-    /// There this node's own key is known, and what was granted to that is not the guest's.
-    pub(super) fn shows_nodes(&self, who: &Who) -> bool {
-        self.house.export_nodes && who.guest.is_none()
     }
 
     pub(super) fn old_create(&self, fid: Fid, name: &str, perm: u32, mode: u8, fx: &mut Effects) -> Replied {

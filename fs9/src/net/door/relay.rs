@@ -3,9 +3,10 @@
 //!
 //! A fid is a path there, and is bound before anybody has looked whether the path leads anywhere, so that what a client asks of
 //! it at once goes after it. Where it leads nowhere the fid is forgotten again. What is done there is done in the name of who
-//! mounted here; so nobody else is let in.
+//! mounted here, so no other user is let in; or in the name of a guest, with what that has shown and nothing else.
 
 mod attributes;
+mod guests;
 mod names;
 
 use std::sync::Arc;
@@ -20,18 +21,36 @@ use rustix::io::Errno;
 use super::super::attach::{Asker, Bytes, Opening, Outcome, Then};
 use super::super::client::{As, Client};
 use super::super::spot::{OpenThere, Place, There};
+use super::guests::closed;
 use super::{Door, Replied, reason_of};
+use crate::net::porter::House;
 use crate::server::Flags;
+use crate::server::access::Sight;
 use crate::ticket::Effects;
 
 /// The right and the duty to answer a request. Dropped unanswered, it answers ESHUTDOWN.
 struct Owed {
+    house: Arc<House>,
     client: Arc<Client>,
     tag: Tag,
     is_answered: bool,
 }
 
 impl Owed {
+    /// The client's `fid`, which was `walked` to, is now `file`, open, and that is answered by `reply`. Where the fid is that no
+    /// more, or a guest may not have that open, the file is closed.
+    fn opened(self, fid: Fid, walked: &Arc<There>, file: &There, open: OpenThere, reply: &Reply<'_>) {
+        let there = Arc::new(file.opened(open));
+        let is_bound = self.client.state().exchange(fid, walked, Some(Place::There(there.clone())));
+        if !is_bound {
+            walked.link.close(open.fid, Reason::Closed);
+        }
+        match self.recheck(fid, &there) {
+            Ok(()) => self.reply(reply),
+            Err(errno) => self.fail(errno),
+        }
+    }
+
     fn reply(mut self, reply: &Reply<'_>) {
         self.is_answered = true;
         self.client.reply(self.tag, reply);
@@ -61,7 +80,7 @@ type Opened = fn(Qid, bool) -> Reply<'static>;
 
 impl Door<'_> {
     fn owed(&self) -> Owed {
-        Owed { client: self.client.clone(), tag: self.tag, is_answered: false }
+        Owed { house: self.house.clone(), client: self.client.clone(), tag: self.tag, is_answered: false }
     }
 
     fn dialect(&self) -> Dialect {
@@ -107,7 +126,13 @@ impl Door<'_> {
             {
                 return self.dispatch(request, fx);
             }
-            _ => self.let_in(there)?,
+            _ => {}
+        }
+        if let Err(errno) = self.let_in(there).and_then(|()| self.allow(there, request)) {
+            if let Request::Remove { fid } = *request {
+                self.close(fid, Reason::Closed, fx)?;
+            }
+            return Err(errno);
         }
         match *request {
             Request::Lopen { fid, flags } => {
@@ -171,10 +196,11 @@ impl Door<'_> {
         }
     }
 
-    /// Only who mounted, and root, is let into the trees of other nodes: what is granted here is not granted there.
+    /// Of users only who mounted, and root, is let into the trees of other nodes, where all that it may is known by who mounted.
+    /// A guest is known there by what it has shown.
     fn let_in(&self, there: &There) -> Replied {
-        let is_owner = there.who.guest.is_none() && self.house.is_owner(&there.who);
-        if is_owner { Ok(()) } else { Err(Errno::ACCESS) }
+        let is_known = there.who.guest.is_some() || self.house.is_owner(&there.who);
+        if is_known { Ok(()) } else { Err(Errno::ACCESS) }
     }
 
     /// Opens what a fid is of. The fid may be something else by the time that is done, and then it is closed again.
@@ -188,8 +214,7 @@ impl Door<'_> {
             Ok((opened, Reply::Enter { qid, stream })) => {
                 let qid = walked.qid(*qid, dialect);
                 let open = OpenThere { fid: opened, directory: qid.is_dir(), ..open };
-                bind_open(&owed, fid, &walked, &walked, open);
-                owed.reply(&reply(qid, *stream));
+                owed.opened(fid, &walked, &walked, open, &reply(qid, *stream));
             }
             other => owed.fail(other.err().unwrap_or(Errno::PROTO)),
         });
@@ -230,10 +255,11 @@ impl Door<'_> {
 
     fn list_there(&self, there: &There, offset: u64, count: u32) -> Replied {
         let (open, room, link) = (opened(there)?, self.room(count), there.link.clone());
+        let sight = self.sight_there(there)?;
         let asker = self.asker(move |owed, reply| {
             let Reply::Readdir { data } = reply else { return };
             let mut listing = Vec::with_capacity(data.len());
-            for entry in Entry::listed(data).map_while(Result::ok) {
+            for entry in Entry::listed(data).map_while(Result::ok).filter(|entry| sight.has(entry.name)) {
                 let qid = Qid { path: link.ino(entry.qid.path), ..entry.qid };
                 if !(Entry { qid, ..entry }).list(room, &mut listing) {
                     break;
@@ -251,10 +277,10 @@ impl Door<'_> {
         if offset != at {
             return Err(Errno::INVAL);
         }
-        let (room, walked) = (self.room(count), there.clone());
+        let (room, walked, sight) = (self.room(count), there.clone(), self.sight_there(there)?);
         let asker = self.asker(move |owed, reply| {
             let Reply::Readdir { data } = reply else { return };
-            let (listing, next) = records(data, room, &walked, from);
+            let (listing, next) = records(data, room, (&walked, &sight), from);
             let open = OpenThere { next: (offset + listing.len() as u64, next), ..open };
             let place = Place::There(Arc::new(walked.opened(open)));
             owed.client.state().exchange(fid, &walked, Some(place));
@@ -269,7 +295,7 @@ impl Door<'_> {
     pub(super) fn release_there(&self, there: &There, reason: Reason) {
         let Some(open) = there.open else { return };
         there.link.close(open.fid, reason);
-        if open.removes {
+        if open.removes && self.allow(there, &Request::Remove { fid: open.fid }).is_ok() {
             // Where it cannot be removed, nobody is told.
             let nobody = Asker::new(self.id(), Then::new(|_| {}));
             there.link.walk(nobody, &[&there.path], |fids| vec![Request::Remove { fid: fids[0] }]);
@@ -279,20 +305,11 @@ impl Door<'_> {
 
 /// The descriptor of a file that is open.
 fn opened(there: &There) -> Result<OpenThere, Errno> {
-    there.open.ok_or(Errno::BADF)
-}
-
-/// The client's `fid`, which was `walked` to, is now `file`, open. Where it is that no more, the file is closed.
-fn bind_open(owed: &Owed, fid: Fid, walked: &Arc<There>, file: &There, open: OpenThere) {
-    let place = Place::There(Arc::new(file.opened(open)));
-    let is_bound = owed.client.state().exchange(fid, walked, Some(place));
-    if !is_bound {
-        walked.link.close(open.fid, Reason::Closed);
-    }
+    there.open.ok_or_else(|| closed(&there.who))
 }
 
 /// Entries of Rreaddir as records of 9P2000, as many as there is room for, and where to go on.
-fn records(data: &[u8], room: usize, there: &There, mut next: u64) -> (Vec<u8>, u64) {
+fn records(data: &[u8], room: usize, (there, sight): (&There, &Sight), mut next: u64) -> (Vec<u8>, u64) {
     let mut listing = Vec::new();
     for entry in Entry::listed(data).map_while(Result::ok) {
         let qid = there.qid(entry.qid, Dialect::Own);
@@ -312,7 +329,8 @@ fn records(data: &[u8], room: usize, there: &There, mut next: u64) -> (Vec<u8>, 
             muid: &uid,
         };
         // 9P2000 has no dots.
-        if !matches!(entry.name, "." | "..") && !record.list(room, &mut listing) {
+        let is_seen = !matches!(entry.name, "." | "..") && sight.has(entry.name);
+        if is_seen && !record.list(room, &mut listing) {
             break;
         }
         next = entry.offset;

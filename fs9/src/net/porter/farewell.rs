@@ -81,6 +81,9 @@ impl Porter {
         }
         let door = Door { house: &self.house, client, tag: NO_TAG };
         places.iter().for_each(|place| door.release(place, reason, &mut self.fx));
+        // Their ends are told to the client, which must not be locked then.
+        let branches = std::mem::take(&mut client.state().branches);
+        drop(branches);
         verb(&self.house.server, |server, fx| server.dismiss_session(client.session, why.to_owned(), fx));
         if self.fx.carry_out() {
             self.house.stopper.stop();

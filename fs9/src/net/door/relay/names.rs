@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::super::super::attach::{Asker, Opening, Outcome, Path, Then};
 use super::super::super::spot::{OpenThere, Place, There};
 use super::super::{Door, O_EXCL, Replied};
-use super::{Owed, bind_open};
+use super::Owed;
 use crate::server::Flags;
 use crate::ticket::Effects;
 
@@ -64,6 +64,7 @@ impl Door<'_> {
             return Ok(());
         }
         self.let_in(root)?;
+        self.check_seen_there(root, &path)?;
         let (there, dialect) = (Arc::new(root.at(path)), self.dialect());
         let walked = there.clone();
         let asker = self.bound_ahead(fid, &there, None, move |owed, reply| {
@@ -85,7 +86,11 @@ impl Door<'_> {
     ) -> Replied {
         self.let_in(from)?;
         let names = Names::new(names[count..].iter().copied()).unwrap_or_default();
-        let path = names.iter().try_fold(from.path.clone(), |path, name| path.below(name))?;
+        let path = names.iter().try_fold(from.path.clone(), |path, name| {
+            let path = path.below(name)?;
+            self.check_seen_there(from, &path)?;
+            Ok::<_, Errno>(path)
+        })?;
         let (to, dialect) = (Arc::new(from.at(path)), self.dialect());
         let before = if fid == newfid { Some(self.place(fid)?) } else { None };
         let walked = to.clone();
@@ -184,8 +189,8 @@ impl Door<'_> {
         dir.link.create(id, (&dir.path, &path), how, request, move |outcome| match outcome {
             Ok((opened, Reply::Getattr { attr })) => {
                 let qid = made.qid(attr.qid, dialect);
-                bind_open(&owed, fid, &walked, &made, OpenThere { fid: opened, directory: qid.is_dir(), ..open });
-                owed.reply(&reply(qid));
+                let open = OpenThere { fid: opened, directory: qid.is_dir(), ..open };
+                owed.opened(fid, &walked, &made, open, &reply(qid));
             }
             // Somebody made it after the client looked.
             Err(Errno::EXIST) if how.flags & O_EXCL == 0 && directory.is_none() => {
@@ -193,14 +198,8 @@ impl Door<'_> {
                 link.open(id, &path, how, move |outcome| match outcome {
                     Ok((opened, Reply::Enter { qid, .. })) => {
                         let qid = made.qid(*qid, dialect);
-                        bind_open(
-                            &owed,
-                            fid,
-                            &walked,
-                            &made,
-                            OpenThere { fid: opened, directory: qid.is_dir(), ..open },
-                        );
-                        owed.reply(&reply(qid));
+                        let open = OpenThere { fid: opened, directory: qid.is_dir(), ..open };
+                        owed.opened(fid, &walked, &made, open, &reply(qid));
                     }
                     other => owed.fail(other.err().unwrap_or(Errno::PROTO)),
                 });
