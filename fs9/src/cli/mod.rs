@@ -1,11 +1,12 @@
 //! The command line. Every command that takes a path works through the mounted files: there is no private door.
 //!
 //! One file a command; what they share is one file a noun: `place` (a path in a mount), `peer` (one descriptor),
-//! `wait` (a call that may block), `report` (status.json), `errno` (what an error means), `output` (stdout), `process`
-//! (what one runs), `columns` (tables of text).
+//! `wait` (a call that may block), `background` (what goes on there), `report` (status.json), `errno` (what an error
+//! means), `output` (stdout), `process` (what one runs), `columns` (tables of text).
 
 mod attach;
 mod audit;
+mod background;
 mod call;
 mod channel;
 mod check;

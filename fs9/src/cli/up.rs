@@ -1,25 +1,19 @@
 //! `fs9 up`: turns a directory into a mount.
 //!
-//! Without `-f` it starts itself again in the background with a hidden flag. The two speak over the child's standard
-//! output: whatever the child prints is passed on, up to the line `ready`.
+//! Without `-f` it starts itself again in the [background](super::background).
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use fs9_tiers::descriptors::close_on_exec_from;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::attach::lasting;
-use super::failure::Quiet;
+use super::background::{retire, start};
 use super::notify;
 use super::output::print;
 use super::shell::{Word, shown};
@@ -28,11 +22,6 @@ use crate::mount::{MOST_THREADS, Options};
 use crate::mountpoint::{Prepared, prepare};
 use crate::net::address::Address;
 use crate::{Builder, LARGEST_MESSAGE, Limits, Stopper, config};
-
-/// The flag by which a server in the background is told what it is.
-const IN_BACKGROUND: &str = "--ready-on-stdout";
-/// The line that ends the child's part of the output.
-const READY: &str = "ready";
 
 /// Mount a directory: every peer in it is a file
 ///
@@ -120,7 +109,7 @@ impl Figures {
 
 impl Up {
     pub fn run(self) -> anyhow::Result<()> {
-        if self.foreground || self.in_background { self.serve() } else { start() }
+        if self.foreground || self.in_background { self.serve() } else { start("up", "the server") }
     }
 
     fn serve(&self) -> anyhow::Result<()> {
@@ -143,7 +132,7 @@ impl Up {
             let _ = print(greeting(&prepared.dir, prepared.cleaned, mount.listening()));
         }
         if self.in_background {
-            retire().context("cannot go into the background")?;
+            retire()?;
         }
         mount.wait().with_context(|| format!("serving {} ended", shown(&prepared.dir)))
     }
@@ -180,46 +169,6 @@ impl Up {
             }
         }
     }
-}
-
-/// Starts the server in the background with the same arguments, and returns when it is ready.
-fn start() -> anyhow::Result<()> {
-    let this = std::env::current_exe().context("cannot find the fs9 program itself")?;
-    let wait = Wait::new(None)?;
-    // It lives long: what this process inherited by chance, such as the lock of a script, is not its own to keep.
-    close_on_exec_from(3).context("cannot keep open files from the server")?;
-    let mut server = Command::new(this)
-        .arg0("fs9")
-        .args(["up", IN_BACKGROUND])
-        .args(std::env::args_os().skip(2))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start the server")?;
-    let output = server.stdout.take().context("the server has no output")?;
-    let mut lines = BufReader::new(output).lines();
-    while let Some(line) = wait.explain("the server to be ready", || lines.next()) {
-        match line.context("cannot hear the server")? {
-            line if line == READY => return Ok(()),
-            line => drop(print(line + "\n")),
-        }
-    }
-    let status = server.wait().context("cannot hear the server")?;
-    // With an exit code it has said why on the same stderr.
-    if status.code().is_some() { Err(Quiet.into()) } else { bail!("the server ended before it was ready: {status}") }
-}
-
-/// Tells the parent that the mount is usable, and lets go of everything that was the parent's.
-fn retire() -> anyhow::Result<()> {
-    std::env::set_current_dir("/")?;
-    // Out of the terminal's reach; until here its Ctrl-C ended this process too. It only fails for a leader of a group,
-    // which a child is not.
-    let _ = rustix::process::setsid();
-    print(format!("{READY}\n"))?;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
-    Ok(())
 }
 
 fn stop_on(mut signals: Signals, stopper: Stopper) -> anyhow::Result<()> {
