@@ -104,6 +104,7 @@ mod holders;
 mod host;
 mod identity;
 mod keeper;
+mod kernel9p;
 mod local;
 mod message;
 mod mount;

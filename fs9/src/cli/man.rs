@@ -21,7 +21,7 @@ pub struct Man {
 }
 
 /// Every command has a page. Listed, because the parser cannot ask itself while it is being made; a test compares.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "up",
     "check",
     "down",
@@ -31,6 +31,7 @@ const COMMANDS: [&str; 26] = [
     "attach",
     "detach",
     "serve",
+    "mount9p",
     "grant",
     "delegate",
     "grants",

@@ -26,6 +26,7 @@ mod id;
 mod ls;
 mod man;
 mod message;
+mod mount9p;
 mod notify;
 mod output;
 mod peer;
@@ -72,6 +73,7 @@ enum Command {
     Attach(attach::Attach),
     Detach(attach::Detach),
     Serve(serve::Serve),
+    Mount9p(mount9p::Mount9p),
     Grant(grant::Grant),
     Delegate(delegate::Delegate),
     Grants(grants::Grants),
@@ -103,6 +105,7 @@ impl Command {
             Command::Attach(command) => command.run(),
             Command::Detach(command) => command.run(),
             Command::Serve(command) => command.run(),
+            Command::Mount9p(command) => command.run(),
             Command::Grant(command) => command.run(),
             Command::Delegate(command) => command.run(),
             Command::Grants(command) => command.run(),
@@ -175,6 +178,8 @@ mod tests {
             "fs9 attach p/n/a tls://",
             "fs9 attach p/n/a unix:/a --keep-alive 1ms",
             "fs9 detach",
+            "fs9 mount9p unix:/a",
+            "fs9 mount9p nonsense /mnt",
             "fs9 man nonsense",
             "fs9 top -i 0",
             "fs9 top --sort nonsense",

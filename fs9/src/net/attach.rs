@@ -13,6 +13,8 @@ mod file;
 mod link;
 mod meeting;
 mod path;
+mod reach;
+mod rehearsal;
 mod ssh;
 
 use std::io;
@@ -32,9 +34,10 @@ pub use branch::Branch;
 use driver::Driver;
 pub use errand::{Bytes, Opening};
 pub use link::Link;
-use meeting::Meeting;
+pub use meeting::Meeting;
 pub use path::Path;
-pub use ssh::VARIABLE as SSH;
+pub use reach::{Reached, reach};
+pub use ssh::{Program, VARIABLE as SSH};
 
 /// A link needs little.
 const STACK: usize = 256 * 1024;

@@ -8,18 +8,20 @@
 //! user      whom it names as the one who asks
 //! stream    a connection as bytes go through it
 //! tls       connections whose two ends prove their keys
+//! carry     a connection for somebody who has only a socket
 //! attach    the other side: links to the nodes whose trees are shown here
 //! ```
 
 pub mod address;
 pub mod attach;
+pub mod carry;
 mod client;
 mod door;
 pub mod listen;
 mod origin;
 mod porter;
 mod spot;
-mod stream;
+pub mod stream;
 pub mod tls;
 mod user;
 

@@ -4,8 +4,10 @@
 
 mod diod;
 mod kernel;
+mod mount9p;
 mod ninep;
 mod python;
+mod uml;
 
 use std::path::PathBuf;
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
@@ -88,6 +88,15 @@ impl Search {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => Some(Err("its name could not be looked up".into())),
         }
+    }
+
+    /// The same for somebody who waits for it.
+    ///
+    /// # Errors
+    /// What [`Search::result`] says; nothing is known by then.
+    pub fn wait(&self, until: Instant) -> Result<Vec<SocketAddr>, String> {
+        let left = until.saturating_duration_since(Instant::now());
+        self.0.recv_timeout(left).unwrap_or_else(|_| Err("its name could not be looked up in time".into()))
     }
 }
 

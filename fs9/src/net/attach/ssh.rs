@@ -59,6 +59,14 @@ impl Program {
         Ok((Program { child, complaints }, here))
     }
 
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// Those of waitpid(2).
+    pub fn wait(&mut self) -> io::Result<()> {
+        self.child.wait().map(drop)
+    }
+
     /// The last that it has complained of, if it has.
     pub fn complaint(&self) -> Option<String> {
         let mut said = [0; COMPLAINT];
