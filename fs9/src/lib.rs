@@ -93,6 +93,7 @@ mod channel;
 #[doc(hidden)]
 pub mod cli;
 mod config;
+mod confine;
 mod crew;
 mod ctl;
 mod descriptor;

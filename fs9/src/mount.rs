@@ -13,6 +13,7 @@ use rustix::process::{getegid, geteuid};
 
 use crate::attachment::Attach;
 use crate::config::Item;
+use crate::confine;
 use crate::crew::Crew;
 use crate::descriptor::{Descriptor, caller, open};
 use crate::fuse::door::FuseDoor;
@@ -24,7 +25,7 @@ use crate::message::Store;
 use crate::mountpoint::{Prepared, Refusal, prepare};
 use crate::name::{Client, Name, NameError};
 use crate::net::listen::ListenError;
-use crate::net::{Clerk, House, Net};
+use crate::net::{House, Net};
 use crate::program::Programs;
 use crate::serve::{Acceptor, Bytes, Stage, serve, serve_one, serve_peers};
 use crate::served::{Node, Served, Stopper};
@@ -219,6 +220,7 @@ impl Builder {
         }
         server.introduce(Result::as_ref(&front.identity).ok().map(Identity::key));
         server.listen_at(front.addresses());
+        server.confine(confine::offered());
         let mounted = self.serve(&prepared.dir, Arc::new(Mutex::new(server)), store, keeper, front);
         mounted.map_err(|error| MountError::Refused { dir: prepared.dir.clone(), error })
     }
@@ -241,7 +243,7 @@ impl Builder {
         let programs = Arc::new(Programs::new(server.clone())?);
         let owner = Who { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups: [].into(), guest: None };
         let Front { listeners, identity, tls, grants, linger } = front;
-        let house = House {
+        let house = |clerk| House {
             server: server.clone(),
             stopper: bell.clone(),
             owner,
@@ -252,7 +254,7 @@ impl Builder {
             grants: grants.clone(),
             identity: identity.clone(),
             keeper: keeper.clone(),
-            clerk: Clerk::default(),
+            clerk,
             export_nodes: self.options.serving.export_nodes,
         };
         let net = Net::new(listeners, house)?;

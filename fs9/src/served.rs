@@ -12,6 +12,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::confine::{self, Duty};
 use crate::crew::Crew;
 use crate::fuse::abi::is_release;
 use crate::fuse::device::Device;
@@ -171,6 +172,7 @@ impl Served {
         let turn = turn.clone();
         thread::Builder::new().name(format!("fs9-loop-{number}")).spawn(move || {
             let _rings = StopOnDrop(&bell);
+            confine::enter(Duty::Loop);
             if let Err(error) = run_loop(&door, &device, &store, &bell, &turn) {
                 tracing::error!(%error, "cannot read requests");
             }

@@ -32,6 +32,7 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use crate::channel::{Done, Handle};
+use crate::confine::Confinement;
 use crate::ctl;
 use crate::events::Log;
 use crate::holders::Holders;
@@ -163,6 +164,8 @@ pub struct Server {
     sessions: Slab<Arc<Session>>,
     /// Where clients from elsewhere find it, for people.
     listening: Vec<String>,
+    /// How the threads are confined that serve.
+    confined: Confinement,
     /// Who this node is to others.
     key: Option<Key>,
     /// How often somebody from elsewhere was not let in.
@@ -195,6 +198,7 @@ impl Server {
             timers: Timers::default(),
             sessions: Slab::new(),
             listening: Vec::new(),
+            confined: Confinement::default(),
             key: None,
             refused: 0,
             host,

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::confine::Confinement;
+
 /// A word that the server has as a constant and a reader gets as text.
 type Word = Cow<'static, str>;
 
@@ -83,6 +85,8 @@ pub struct ServerStatus {
     pub version: Word,
     /// Seconds since 1970.
     pub since: f64,
+    /// How its threads are confined that listen to others.
+    pub confined: Confinement,
 }
 
 /// What a mount allows at most, see [`Limits`](crate::Limits).
@@ -247,6 +251,9 @@ impl Status {
             limits.message,
         );
         // Writing to a String cannot fail.
+        if let Some(confined) = server.confined.text() {
+            let _ = writeln!(text, "confined by {confined}");
+        }
         for address in listen {
             let _ = writeln!(text, "listens on {address}");
         }

@@ -252,7 +252,8 @@ fn status_is_a_line_a_channel_and_one_a_holder() {
     fs::write(mount.path("strict"), "x").unwrap();
     mount.wait_channel("strict", "closed", |strict| strict["holders"] == json!([]));
     let status = fs::read_to_string(mount.path("status")).unwrap();
-    let lines: Vec<_> = status.lines().collect();
+    let mut lines: Vec<_> = status.lines().collect();
+    assert!(lines.remove(1).starts_with("confined by "), "{status}");
     let pid = std::process::id();
     assert!(lines[0].starts_with("fs9 0.1.0  pid ") && lines[0].contains("channels 3 of "), "{status}");
     assert!(lines[0].ends_with("limit 1044480"), "{status}");

@@ -13,6 +13,7 @@ use super::failure::Quiet;
 use super::output::print;
 use super::shell::shown;
 use crate::Limits;
+use crate::confine::{self, Confinement};
 use crate::mountpoint::{self, MountInfo, REQUEST_TIMEOUTS, fuse_sysctl};
 
 /// The first kernel with all that the server asks of pidfds: how a process that is not its child ended
@@ -47,7 +48,7 @@ impl Doctor {
     pub fn run(self) -> anyhow::Result<()> {
         let mut findings = vec![kernel(), device(), helper(), other_users()];
         findings.extend(REQUEST_TIMEOUTS.map(request_timeout));
-        findings.extend([pages(fuse_sysctl("max_pages_limit")), descriptors()]);
+        findings.extend([pages(fuse_sysctl("max_pages_limit")), descriptors(), confinement(confine::offered())]);
         findings.extend(mounts());
         findings.extend(self.dir.as_deref().map(directory));
         print(findings.iter().map(line).collect::<String>())?;
@@ -153,6 +154,23 @@ fn descriptors() -> Finding {
     }
 }
 
+/// What of the confinement of threads this kernel has.
+fn confinement(offered: Confinement) -> Finding {
+    let confined = offered.text().map(|text| format!("threads that listen to others are confined by {text}"));
+    match (confined, offered) {
+        (Some(confined), Confinement { landlock: Some(_), seccomp: true }) => Fine(confined),
+        (Some(confined), Confinement { landlock: None, .. }) => Note(format!(
+            "{confined}, and not by Landlock: boot a kernel that has it (CONFIG_SECURITY_LANDLOCK) with landlock in lsm="
+        )),
+        (Some(confined), _) => Note(format!("{confined}, and not by seccomp (CONFIG_SECCOMP_FILTER)")),
+        (None, _) => Note(
+            "threads that listen to others are not confined: this kernel has neither Landlock nor seccomp, or a container \
+             forbids them"
+                .into(),
+        ),
+    }
+}
+
 /// Where fs9 is up, and what killed servers have left behind.
 fn mounts() -> Vec<Finding> {
     let mounts = match mountpoint::fs9_mounts() {
@@ -216,6 +234,15 @@ mod tests {
         assert!(matches!(pages(None), Fine(text) if text.contains("1044480")));
         assert!(matches!(pages(Some(32)), Note(text) if text.contains("126976 bytes")));
         assert!(matches!(pages(Some(0)), Note(_)));
+    }
+
+    #[test]
+    fn what_confines_threads() {
+        let said = |landlock, seccomp| confinement(Confinement { landlock, seccomp });
+        assert!(matches!(said(Some(7), true), Fine(text) if text.ends_with("by Landlock 7 and seccomp")));
+        assert!(matches!(said(None, true), Note(text) if text.contains("by seccomp, and not by Landlock: boot")));
+        assert!(matches!(said(Some(3), false), Note(text) if text.contains("by Landlock 3, and not by seccomp")));
+        assert!(matches!(said(None, false), Note(text) if text.contains("neither")));
     }
 
     #[test]

@@ -27,6 +27,7 @@ use rustix::io::Errno;
 use crate::attachment::{Account, Attach};
 use crate::identity::{Identity, IdentityError};
 use crate::local::verb;
+use crate::net::Clerk;
 use crate::server::Server;
 use crate::tree::NodeId;
 pub use asked::{Asker, Outcome, Then};
@@ -113,8 +114,13 @@ impl Links {
     pub fn start(&self, link: Arc<Link>, server: Arc<Mutex<Server>>, identity: Arc<Result<Identity, IdentityError>>) {
         let node = link.node;
         let name = verb(&server, |server, _| server.node_name(node));
-        let driver = Driver::new(link, server, Meeting { identity, name });
-        let spawned = thread::Builder::new().name("fs9-link".into()).stack_size(STACK).spawn(move || driver.run());
+        let spawned = Clerk::for_host(&link.how.address).and_then(|clerk| {
+            let driver = Driver::new(link, server, Meeting { identity, name }, clerk);
+            thread::Builder::new().name("fs9-link".into()).stack_size(STACK).spawn(move || {
+                driver.confine();
+                driver.run();
+            })
+        });
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.retain(|thread| !thread.is_finished());
         match spawned {

@@ -29,6 +29,8 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use crate::confine::{self, Duty};
+use address::Address;
 use client::Bell;
 use listen::Listener;
 pub use porter::House;
@@ -39,24 +41,32 @@ pub use user::Clerk;
 #[derive(Debug, Default)]
 pub struct Net {
     running: Option<(JoinHandle<()>, Arc<Bell>)>,
+    /// Here too, because their files are not the loop's to remove.
+    _listeners: Arc<[Listener]>,
 }
 
 impl Net {
-    /// Serves who comes to `listeners`. Without any there is no loop.
+    /// Serves who comes to `listeners`, in the house that a clerk is given. Without any there is no loop.
     ///
     /// # Errors
     /// EMFILE; no thread to be had.
-    pub fn new(listeners: Vec<Listener>, house: House) -> io::Result<Net> {
+    pub fn new(listeners: Vec<Listener>, house: impl FnOnce(Clerk) -> House) -> io::Result<Net> {
         if listeners.is_empty() {
             return Ok(Net::default());
         }
+        let (listeners, house): (Arc<[Listener]>, _) = (listeners.into(), house(Clerk::start()?));
         let bell = Arc::new(Bell::new()?);
         if let Some(grants) = &house.grants {
             grants.when_less(bell.clone().into());
         }
-        let porter = Porter::new(listeners, house, bell.clone())?;
-        let thread = thread::Builder::new().name("fs9-net".into()).spawn(move || porter.run())?;
-        Ok(Net { running: Some((thread, bell)) })
+        let sees_processes = listeners.iter().any(|listener| matches!(listener.address(), Address::Unix(_)));
+        let state = Result::as_ref(&*house.identity).ok().map(|identity| identity.state().path(""));
+        let porter = Porter::new(listeners.clone(), house, bell.clone())?;
+        let thread = thread::Builder::new().name("fs9-net".into()).spawn(move || {
+            confine::enter(Duty::Net { sees_processes, state: state.as_deref() });
+            porter.run();
+        })?;
+        Ok(Net { running: Some((thread, bell)), _listeners: listeners })
     }
 
     /// Answers and closes everything.

@@ -125,7 +125,7 @@ pub struct Porter {
     epoch: u64,
     epoll: Arc<OwnedFd>,
     bell: Arc<Bell>,
-    listeners: Vec<Listener>,
+    listeners: Arc<[Listener]>,
     connections: Slab<Connection>,
     /// Those that have not attached anything.
     strangers: Strangers,
@@ -162,7 +162,7 @@ impl Porter {
     ///
     /// # Errors
     /// EMFILE.
-    pub fn new(listeners: Vec<Listener>, house: House, bell: Arc<Bell>) -> io::Result<Porter> {
+    pub fn new(listeners: Arc<[Listener]>, house: House, bell: Arc<Bell>) -> io::Result<Porter> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &*bell, EventData::new_u64(BELL), EventFlags::IN)?;
         for (listener, key) in listeners.iter().zip(LISTENERS..) {

@@ -1,14 +1,17 @@
 //! Users as clients name them, looked up where that holds up nobody else: the name service of a system may ask other machines.
 
-use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::net::IpAddr;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use rustix::io::Errno;
 
+use super::address::Address;
+use crate::confine::{self, Duty};
 use crate::server::access::Who;
 
 /// A user that a client has named: by number where there is one, or else by name.
@@ -48,44 +51,46 @@ fn with_groups(user: &User) -> Who {
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// Does what may wait, one after the other, in a thread that is there while there is something to do. Nobody waits for its end:
-/// nothing could end it.
-#[derive(Default)]
-pub struct Clerk(Arc<Mutex<Desk>>);
-
-#[derive(Default)]
-struct Desk {
-    tasks: VecDeque<Task>,
-    is_busy: bool,
-}
+/// Does what may wait, one after the other, in a thread of its own, from the start: those who ask are not free to start threads
+/// (see [`confine`]). Dropped, it does what it was asked, and nobody waits for that: nothing could end it.
+#[derive(Clone)]
+pub struct Clerk(Sender<Task>);
 
 impl Clerk {
-    /// Has `task` done.
+    /// One with nothing to do.
     ///
     /// # Errors
     /// EAGAIN: no thread to be had.
-    pub fn ask(&self, task: impl FnOnce() + Send + 'static) -> Result<(), Errno> {
-        let mut desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !desk.is_busy {
-            let own = self.0.clone();
-            let work = move || {
-                while let Some(task) = next(&own) {
-                    task();
-                }
-            };
-            thread::Builder::new().name("fs9-clerk".into()).spawn(work).map_err(|_| Errno::AGAIN)?;
-        }
-        desk.is_busy = true;
-        desk.tasks.push_back(Box::new(task));
-        Ok(())
+    pub fn start() -> io::Result<Clerk> {
+        let (ask, asked) = channel::<Task>();
+        let work = move || {
+            confine::enter(Duty::LookUp);
+            asked.into_iter().for_each(|task| task());
+        };
+        thread::Builder::new().name("fs9-clerk".into()).spawn(work)?;
+        Ok(Clerk(ask))
     }
-}
 
-fn next(desk: &Mutex<Desk>) -> Option<Task> {
-    let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
-    let task = desk.tasks.pop_front();
-    desk.is_busy = task.is_some();
-    task
+    /// One that looks up the host of `address`; None where there is no name to be looked up.
+    ///
+    /// # Errors
+    /// EAGAIN: no thread to be had.
+    pub fn for_host(address: &Address) -> io::Result<Option<Clerk>> {
+        match address {
+            Address::Tcp { host, .. } | Address::Tls { host, .. } if host.parse::<IpAddr>().is_err() => {
+                Clerk::start().map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Has `task` done.
+    ///
+    /// # Errors
+    /// ESRCH: a task has panicked, and the thread is gone.
+    pub fn ask(&self, task: impl FnOnce() + Send + 'static) -> Result<(), Errno> {
+        self.0.send(Box::new(task)).map_err(|_| Errno::SRCH)
+    }
 }
 
 impl fmt::Debug for Clerk {
@@ -96,8 +101,6 @@ impl fmt::Debug for Clerk {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
-
     use super::*;
 
     #[test]
@@ -112,11 +115,11 @@ mod tests {
 
     #[test]
     fn what_waits_holds_up_what_comes_after_it_and_nobody_else() {
-        let clerk = Clerk::default();
+        let clerk = Clerk::start().expect("a thread");
         let ((go, wait), (done, seen)) = (channel(), channel());
         let first = done.clone();
-        clerk.ask(move || first.send(wait.recv().expect("a word")).expect("seen")).expect("a thread");
-        clerk.ask(move || done.send("second").expect("seen")).expect("a thread");
+        clerk.ask(move || first.send(wait.recv().expect("a word")).expect("seen")).expect("it works");
+        clerk.ask(move || done.send("second").expect("seen")).expect("it works");
         assert!(seen.try_recv().is_err());
         go.send("first").expect("it waits");
         assert_eq!((seen.recv(), seen.recv()), (Ok("first"), Ok("second")));

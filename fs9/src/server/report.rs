@@ -31,6 +31,7 @@ impl Server {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
             since: seconds(self.since),
+            confined: self.confined,
         };
         let limits = LimitsStatus {
             message: self.limits.message,

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use super::{Answered, Caller, Server};
+use crate::confine::Confinement;
 use crate::events::Event;
 use crate::ticket::Effects;
 use crate::tree::{File, ROOT};
@@ -83,6 +84,11 @@ impl Server {
     /// This node has this key, by which others know it.
     pub fn introduce(&mut self, key: Option<Key>) {
         self.key = key;
+    }
+
+    /// The threads that serve are confined so.
+    pub fn confine(&mut self, confined: Confinement) {
+        self.confined = confined;
     }
 
     /// Lets a client in. What it opens is known as its own by the number that this returns ([`Caller::session`]).

@@ -1,10 +1,9 @@
 //! Reaching an address, without waiting for it.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -13,6 +12,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use super::said;
 use super::ssh::Program;
 use crate::attachment::Attach;
+use crate::net::Clerk;
 use crate::net::address::Address;
 
 /// The first pause after a failure, and the longest.
@@ -28,8 +28,8 @@ pub enum Begun {
     Search(Search),
 }
 
-/// Begins a connection to each address of a node. `found` is called once a name has been looked up.
-pub fn begin(how: &Attach, found: impl FnOnce() + Send + 'static) -> Result<Begun, String> {
+/// Begins a connection to each address of a node. `found` is called once `clerk` has looked up a name.
+pub fn begin(how: &Attach, clerk: Option<&Clerk>, found: impl FnOnce() + Send + 'static) -> Result<Begun, String> {
     match &how.address {
         Address::Unix(path) => {
             let socket = open(AddressFamily::UNIX).map_err(said)?;
@@ -41,12 +41,12 @@ pub fn begin(how: &Attach, found: impl FnOnce() + Send + 'static) -> Result<Begu
             let (program, socket) = Program::start(how.ssh.as_deref(), to)?;
             Ok(Begun::Sockets(vec![socket], Some(program)))
         }
-        Address::Tcp { host, .. } | Address::Tls { host, .. } => {
+        Address::Tcp { .. } | Address::Tls { .. } => {
             let (tcp, insecure) = (how.address.clone(), how.insecure);
             let look_up = move || tcp.resolve(insecure).map_err(|error| error.to_string());
-            match host.parse::<IpAddr>() {
-                Ok(_) => sockets(look_up()?).map(|sockets| Begun::Sockets(sockets, None)),
-                Err(_) => Search::begin(look_up, found).map(Begun::Search),
+            match clerk {
+                None => sockets(look_up()?).map(|sockets| Begun::Sockets(sockets, None)),
+                Some(clerk) => Search::begin(clerk, look_up, found).map(Begun::Search),
             }
         }
     }
@@ -57,8 +57,7 @@ pub fn sockets(numbers: Vec<SocketAddr>) -> Result<Vec<OwnedFd>, String> {
     numbers.into_iter().map(|number| tcp_socket(number).map_err(said)).collect()
 }
 
-/// A name that is being looked up, by a thread of its own: a name service takes its time, and nothing ends that wait. When
-/// nobody wants to know any more, the thread ends alone.
+/// A name that is being looked up, by the link's clerk: a name service takes its time, and nothing ends that wait.
 #[derive(Debug)]
 pub struct Search(Receiver<Result<Vec<SocketAddr>, String>>);
 
@@ -66,8 +65,9 @@ impl Search {
     /// Has `look_up` called, and then `found`.
     ///
     /// # Errors
-    /// No thread to be had.
+    /// The clerk is gone.
     fn begin(
+        clerk: &Clerk,
         look_up: impl FnOnce() -> Result<Vec<SocketAddr>, String> + Send + 'static,
         found: impl FnOnce() + Send + 'static,
     ) -> Result<Search, String> {
@@ -77,7 +77,7 @@ impl Search {
             let _ = tell.send(look_up());
             found();
         };
-        thread::Builder::new().name("fs9-search".into()).spawn(search).map_err(said)?;
+        clerk.ask(search).map_err(said)?;
         Ok(Search(told))
     }
 
@@ -161,7 +161,9 @@ mod tests {
     #[test]
     fn a_name_is_looked_up_while_others_go_on() {
         let ((answer, asked), (ring, bell)) = (channel(), channel());
-        let search = Search::begin(move || asked.recv().expect("an answer"), move || ring.send(()).expect("a bell"));
+        let clerk = Clerk::start().expect("a thread");
+        let search =
+            Search::begin(&clerk, move || asked.recv().expect("an answer"), move || ring.send(()).expect("a bell"));
         let search = search.expect("a thread");
         assert_eq!(search.result(), None);
         let found = vec!["127.0.0.1:7".parse().expect("numbers")];
@@ -172,7 +174,10 @@ mod tests {
 
     #[test]
     fn only_names_are_looked_up() {
-        let begin = |address: &str| begin(&Attach::to(address.parse().expect("an address")), || {});
+        let begin = |address: &str| {
+            let how = Attach::to(address.parse().expect("an address"));
+            begin(&how, Clerk::for_host(&how.address).expect("a thread").as_ref(), || {})
+        };
         assert!(matches!(begin("tcp://127.0.0.1:1"), Ok(Begun::Sockets(sockets, None)) if sockets.len() == 1));
         assert!(matches!(begin("tcp://localhost:1"), Ok(Begun::Search(_))));
         assert!(begin("tcp://192.0.2.1:1").expect_err("another machine").contains("--insecure"));

@@ -17,8 +17,10 @@ use super::meeting::Meeting;
 use super::said;
 use super::ssh::Program;
 use crate::attachment::LinkState;
+use crate::confine::{self, Duty};
 use crate::fuse::patience::Patience;
 use crate::local::verb;
+use crate::net::Clerk;
 use crate::net::address::Address;
 use crate::net::stream::Stream;
 use crate::net::tls::{TlsError, TlsStream};
@@ -48,6 +50,8 @@ pub struct Driver {
     link: Arc<Link>,
     server: Arc<Mutex<Server>>,
     meeting: Meeting,
+    /// Looks up the name of the host, where it has one.
+    clerk: Option<Clerk>,
     phase: Phase,
     /// What the connection needs as long as it lasts.
     program: Option<Program>,
@@ -61,11 +65,12 @@ pub struct Driver {
 
 impl Driver {
     /// A thread to be.
-    pub fn new(link: Arc<Link>, server: Arc<Mutex<Server>>, meeting: Meeting) -> Driver {
+    pub fn new(link: Arc<Link>, server: Arc<Mutex<Server>>, meeting: Meeting, clerk: Option<Clerk>) -> Driver {
         Driver {
             link,
             server,
             meeting,
+            clerk,
             phase: Phase::Resting(Instant::now()),
             program: None,
             frames: Frames::default(),
@@ -73,6 +78,17 @@ impl Driver {
             state: LinkState::Dialling,
             told: None,
         }
+    }
+
+    /// Confines the calling thread to what this one does. One that has to start ssh is not confined.
+    pub fn confine(&self) {
+        let state = Result::as_ref(&self.meeting.identity).ok().map(|identity| identity.state().path(""));
+        let port = match self.link.how.address {
+            Address::Ssh(_) => return,
+            Address::Unix(_) => None,
+            Address::Tcp { port, .. } | Address::Tls { port, .. } => Some(port),
+        };
+        confine::enter(Duty::Link { port, state: state.as_deref() });
     }
 
     /// Runs until the node is detached.
@@ -99,7 +115,7 @@ impl Driver {
         match &mut self.phase {
             Phase::Resting(until) if *until <= now => {
                 let link = self.link.clone();
-                match dial::begin(&self.link.how, move || link.ring())? {
+                match dial::begin(&self.link.how, self.clerk.as_ref(), move || link.ring())? {
                     Begun::Sockets(sockets, program) => {
                         self.program = program;
                         self.dial(sockets, now)

@@ -12,6 +12,7 @@ use super::meeting::Meeting;
 use super::said;
 use super::ssh::Program;
 use crate::attachment::Attach;
+use crate::net::Clerk;
 use crate::net::stream::Stream;
 
 /// How long all of it may take.
@@ -37,7 +38,8 @@ pub struct Reached {
 /// Why it cannot be reached, for people.
 pub fn reach(how: &Attach) -> Result<Reached, String> {
     let until = Instant::now() + PATIENCE;
-    let (sockets, program) = match dial::begin(how, || {})? {
+    let clerk = Clerk::for_host(&how.address).map_err(said)?;
+    let (sockets, program) = match dial::begin(how, clerk.as_ref(), || {})? {
         Begun::Sockets(sockets, program) => (sockets, program),
         Begun::Search(search) => (dial::sockets(search.wait(until)?)?, None),
     };
