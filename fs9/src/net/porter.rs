@@ -9,6 +9,7 @@ mod farewell;
 mod greeting;
 mod reception;
 mod strangers;
+mod wall;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -44,6 +45,7 @@ use crate::server::access::Who;
 use crate::ticket::Effects;
 use connection::{Connection, End, Stage};
 use strangers::Strangers;
+use wall::Wall;
 
 /// The longest frame: a message of a mount's limit, and what is around it.
 const MSIZE: u32 = (1 << 20) + 4096;
@@ -68,9 +70,10 @@ const TURNS: usize = 8;
 /// How many events are taken at once: a handshake is a fraction of a millisecond, and others wait meanwhile.
 const EVENTS: usize = 64;
 
-/// Above the numbers of all connections: those of the bell and of listeners.
+/// Above the numbers of all connections: those of the bell, of the machine's clock and of listeners.
 const BELL: u64 = 1 << 32;
-const LISTENERS: u64 = BELL + 1;
+const WALL: u64 = BELL + 1;
+const LISTENERS: u64 = WALL + 1;
 
 /// What a mount is to those who come to it.
 #[derive(Debug)]
@@ -125,6 +128,7 @@ pub struct Porter {
     epoch: u64,
     epoll: Arc<OwnedFd>,
     bell: Arc<Bell>,
+    wall: Wall,
     listeners: Arc<[Listener]>,
     connections: Slab<Connection>,
     /// Those that have not attached anything.
@@ -164,7 +168,9 @@ impl Porter {
     /// EMFILE.
     pub fn new(listeners: Arc<[Listener]>, house: House, bell: Arc<Bell>) -> io::Result<Porter> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let wall = Wall::new()?;
         epoll::add(&epoll, &*bell, EventData::new_u64(BELL), EventFlags::IN)?;
+        epoll::add(&epoll, &wall, EventData::new_u64(WALL), EventFlags::IN)?;
         for (listener, key) in listeners.iter().zip(LISTENERS..) {
             epoll::add(&epoll, listener, EventData::new_u64(key), EventFlags::IN)?;
         }
@@ -174,6 +180,7 @@ impl Porter {
             epoch,
             epoll: Arc::new(epoll),
             bell,
+            wall,
             listeners,
             connections: Slab::new(),
             strangers: Strangers::default(),
@@ -201,7 +208,11 @@ impl Porter {
                         self.sweep();
                         self.go_on();
                     }
-                    listener if listener > BELL => self.listen((listener - LISTENERS) as usize, &mut serial),
+                    WALL => {
+                        self.wall.answer();
+                        self.sweep();
+                    }
+                    listener if listener > WALL => self.listen((listener - LISTENERS) as usize, &mut serial),
                     key => self.attend(key as usize, event.flags),
                 }
             }

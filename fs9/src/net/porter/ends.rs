@@ -29,7 +29,8 @@ impl Porter {
     }
 }
 
-/// Has what was granted be looked at when the next of it ends; and now and then, for clocks are set.
+/// Has what was granted be looked at when the next of it ends; and now and then, for clocks do not run alike. (That the
+/// machine's is set is told by `wall`.)
 pub(super) fn watch(house: &House, alarms: &mut BTreeSet<(Instant, Alarm)>) {
     let Some(rest) = house.grants.as_ref().and_then(|grants| grants.next_end()) else { return };
     alarms.retain(|(_, alarm)| *alarm != Alarm::Ends);
