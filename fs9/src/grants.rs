@@ -24,6 +24,7 @@ use fs9_grants::audit::{Event, Record};
 use fs9_grants::{Chain, GrantId, Granted, Key, Refusal};
 use rustix::io::Errno;
 
+use crate::allotment::Exhausted;
 use crate::identity::{Identity, State};
 use clock::Clock;
 pub use clock::wall;
@@ -201,6 +202,13 @@ impl Grants {
             Ok(_) => (chain, record),
             Err(errno) => (Err(Refused { errno, reason: "it cannot be written down".into() }), record),
         }
+    }
+
+    /// Turns somebody away who has proved `key`, and has as much as a key may have. It is written down.
+    pub fn turn_away(&self, key: Key, exhausted: Exhausted) -> Refused {
+        let session = Some(self.sessions.fetch_add(1, Ordering::Relaxed));
+        let record = Record { session, key: Some(key), ..started() };
+        self.desk().refuse(self.clock.now(), exhausted.errno, exhausted.reason, record)
     }
 
     /// Does what the owner has decided. Returns what was written down.

@@ -88,6 +88,7 @@
 //! function is one more client of `server`, which asks it without the kernel between: see `serve` and `descriptor`.
 #![forbid(unsafe_code)]
 
+mod allotment;
 mod attachment;
 mod channel;
 #[doc(hidden)]

@@ -22,6 +22,8 @@ const TEXTS: usize = 256 << 20;
 /// Where message bytes live: an account of how many there are, and a few spare buffers for large ones.
 #[derive(Debug)]
 pub struct Store {
+    /// What this one is a part of.
+    whole: Option<Arc<Store>>,
     used: AtomicUsize,
     limit: usize,
     buffer: usize,
@@ -34,11 +36,21 @@ impl Store {
     /// A store that holds at most `limit` bytes and lends buffers of `buffer` bytes.
     pub fn new(limit: usize, buffer: usize) -> Arc<Store> {
         let (used, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Store { used, limit, buffer, spares: Mutex::new(Vec::new()), peak })
+        Arc::new(Store { whole: None, used, limit, buffer, spares: Mutex::new(Vec::new()), peak })
+    }
+
+    /// A part of `whole` that holds at most `limit` bytes, which count in both.
+    pub fn within(whole: &Arc<Store>, limit: usize) -> Arc<Store> {
+        let (used, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let spares = Mutex::new(Vec::new());
+        Arc::new(Store { whole: Some(whole.clone()), used, limit, buffer: whole.buffer, spares, peak })
     }
 
     /// A buffer to receive into. It is not counted before it becomes a message.
     pub fn buffer(&self) -> Vec<u8> {
+        if let Some(whole) = &self.whole {
+            return whole.buffer();
+        }
         let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
         spare.unwrap_or_else(|| vec![0; self.buffer])
     }
@@ -59,10 +71,24 @@ impl Store {
     }
 
     fn claim_up_to(self: &Arc<Self>, limit: usize, bytes: usize) -> Option<Claim> {
+        self.reserve(limit, bytes).then(|| Claim { store: self.clone(), bytes })
+    }
+
+    fn reserve(&self, limit: usize, bytes: usize) -> bool {
+        if self.whole.as_ref().is_some_and(|whole| !whole.reserve(whole.limit, bytes)) {
+            return false;
+        }
         let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
-        let before = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
-        self.peak.fetch_max(before + bytes, Ordering::Relaxed);
-        Some(Claim { store: self.clone(), bytes })
+        match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room) {
+            Ok(before) => {
+                self.peak.fetch_max(before + bytes, Ordering::Relaxed);
+                true
+            }
+            Err(_) => {
+                self.whole.iter().for_each(|whole| whole.release(bytes));
+                false
+            }
+        }
     }
 
     /// A message with a copy of `bytes`; None when the limit would be passed. A large one goes where others have been: the
@@ -100,6 +126,9 @@ impl Store {
 
     fn release(&self, bytes: usize) {
         let rest = self.used.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        if let Some(whole) = &self.whole {
+            return whole.release(bytes);
+        }
         if rest < BURST / 16 && self.peak.load(Ordering::Relaxed) > BURST {
             self.peak.store(rest, Ordering::Relaxed);
             heap::trim();
@@ -107,6 +136,9 @@ impl Store {
     }
 
     fn take_back(&self, buffer: Vec<u8>) {
+        if let Some(whole) = &self.whole {
+            return whole.take_back(buffer);
+        }
         if buffer.len() == self.buffer {
             let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
             if spares.len() < SPARES {

@@ -22,8 +22,8 @@ mod tick;
 mod waiting;
 mod write;
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use fs9_grants::Key;
@@ -31,6 +31,7 @@ use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use slab::Slab;
 
+use crate::allotment::{Allotment, Good, Share};
 use crate::channel::{Done, Handle};
 use crate::confine::Confinement;
 use crate::ctl;
@@ -162,6 +163,10 @@ pub struct Server {
     event_waiters: VecDeque<EventWaiter>,
     timers: Timers,
     sessions: Slab<Arc<Session>>,
+    /// What may have at once who comes with a key.
+    allotments: HashMap<Key, Weak<Allotment>>,
+    /// Of descriptors that such a one has open.
+    shares: FxHashMap<Handle, Share>,
     /// Where clients from elsewhere find it, for people.
     listening: Vec<String>,
     /// How the threads are confined that serve.
@@ -197,6 +202,8 @@ impl Server {
             event_waiters: VecDeque::new(),
             timers: Timers::default(),
             sessions: Slab::new(),
+            allotments: HashMap::new(),
+            shares: FxHashMap::default(),
             listening: Vec::new(),
             confined: Confinement::default(),
             key: None,
@@ -274,7 +281,7 @@ impl Server {
     ///
     /// # Errors
     /// EBUSY for an end that is held, EAGAIN for a service for which enough clients wait, ECONNREFUSED for one that nobody
-    /// serves, EMFILE at the limit of descriptors, ENOSPC when there is no room for a text, EACCES for writing what cannot
+    /// serves, EMFILE at the limit of descriptors, of the mount or of one key, ENOSPC when there is no room for a text, EACCES for writing what cannot
     /// be written, EINVAL for a topic that is to be both read and written, ENOKEY for the `id` of a node without a key,
     /// ESTALE, ESHUTDOWN.
     pub fn open(&mut self, file: File, view: View, flags: Flags, caller: Caller, fx: &mut Effects) -> Answered<Opened> {
@@ -288,6 +295,21 @@ impl Server {
         if self.open.len() >= most {
             return Err(Errno::MFILE);
         }
+        let share = self.share(Good::Opens, caller, file, fx)?;
+        let opened = self.open_part(file, view, flags, caller, fx)?;
+        share.into_iter().for_each(|share| drop(self.shares.insert(opened.handle, share)));
+        Ok(opened)
+    }
+
+    fn open_part(
+        &mut self,
+        file: File,
+        view: View,
+        flags: Flags,
+        caller: Caller,
+        fx: &mut Effects,
+    ) -> Answered<Opened> {
+        let is_directory = timer::period(file.node).is_none() && self.tree.node(file.node)?.is_directory();
         match file.part {
             Part::Own if is_directory => Ok(self
                 .opened(Open::Directory(file, Listing { owner: self.is_owner(caller), ..Listing::default() }), false)),
@@ -434,6 +456,7 @@ impl Server {
 
     /// The last descriptor is closed.
     pub fn clunk(&mut self, handle: Handle, fx: &mut Effects) {
+        self.shares.remove(&handle);
         match self.open.get(handle) {
             Some(Open::Peer(_)) => self.clunk_peer(handle, None, fx),
             Some(Open::Events(_)) => {

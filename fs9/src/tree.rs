@@ -9,6 +9,7 @@ use fs9_tiers::heap;
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 
+use crate::allotment::Share;
 use crate::attachment::{self, Attachment};
 use crate::channel::{Channel, Kind};
 use crate::service::Service;
@@ -175,6 +176,8 @@ pub struct Node {
     pub body: Body,
     /// Not in the tree (any more), but open.
     pub removed: bool,
+    /// Of what the key may have that made it.
+    pub share: Option<Share>,
 }
 
 /// What a node is.
@@ -718,7 +721,7 @@ impl Tree {
 
 impl Node {
     fn new(name: &str, parent: NodeId, attr: Attr, body: Body) -> Box<Node> {
-        Box::new(Node { name: name.into(), parent, attr, ends: None, body, removed: false })
+        Box::new(Node { name: name.into(), parent, attr, ends: None, body, removed: false, share: None })
     }
 
     /// Whether names can be walked in it: a plain directory, a pair, a service.

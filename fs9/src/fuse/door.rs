@@ -182,7 +182,7 @@ impl FuseDoor {
             }
             Operation::Mkdir { mode, name, .. } => {
                 let mut server = self.server();
-                let made = server.make_directory(file()?, name, mode, caller)?;
+                let made = server.make_directory(file()?, name, mode, caller, fx)?;
                 let stat = server.stat(made)?;
                 device.reply(unique, &self.entry(made, View::Plain, &stat, caller));
             }

@@ -24,6 +24,7 @@ use super::attach::Branch;
 use super::origin::Party;
 use super::spot::{Place, There};
 use super::stream::Stream;
+use crate::allotment::Share;
 use crate::channel::Handle;
 use crate::grants::Guest;
 use crate::server::{Server, Session};
@@ -61,6 +62,8 @@ pub struct State {
     guests: Vec<Arc<Guest>>,
     /// The links by which they go on to nodes that are attached here: whose, and where.
     pub branches: BTreeMap<(u64, NodeId), Branch>,
+    /// Among the connections that their key may have.
+    share: Option<Share>,
     /// What was written to files of Tauth.
     pub shown: BTreeMap<Fid, Vec<u8>>,
     /// It was let in: of a session, what it has open outlives its connection.
@@ -240,6 +243,7 @@ impl Client {
             talk,
             guests: Vec::new(),
             branches: BTreeMap::new(),
+            share: None,
             shown: BTreeMap::new(),
             is_admitted: false,
             link,
@@ -384,8 +388,10 @@ impl State {
         }
     }
 
-    /// Somebody has attached something with a key. Of those who have nothing any more nothing is kept.
-    pub fn receive(&mut self, guest: Arc<Guest>) {
+    /// Somebody has attached something with a key, and may have taken a share of what that may have. Of those who have
+    /// nothing any more nothing is kept.
+    pub fn receive(&mut self, guest: Arc<Guest>, share: Option<Share>) {
+        self.share = share.or(self.share.take());
         self.guests.retain(|guest| Arc::strong_count(guest) > 1);
         self.guests.push(guest);
     }

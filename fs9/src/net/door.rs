@@ -166,7 +166,7 @@ impl Door<'_> {
             Request::Wstat { fid, ref stat } => self.wstat(fid, stat)?,
             Request::Statfs { .. } => self.statfs(),
             Request::Mkdir { dfid, name, mode, .. } => {
-                let qid = self.mkdir(dfid, name, mode)?;
+                let qid = self.mkdir(dfid, name, mode, fx)?;
                 self.reply(&Reply::Mkdir { qid });
             }
             Request::Mknod { dfid, name, mode, .. } => self.mknod(dfid, name, mode, fx)?,

@@ -4,6 +4,7 @@ use fs9_tiers::error::Reason;
 use rustix::io::Errno;
 
 use super::{Answered, Caller, Server};
+use crate::allotment::Good;
 use crate::channel::Kind;
 use crate::config::Item;
 use crate::events::Event;
@@ -29,7 +30,7 @@ impl Server {
             let (base, view) = View::split(name);
             (base.as_bytes(), view)
         });
-        let id = self.make(dir, base, Attr::new(mode, caller.uid, caller.gid), Spec::default(), fx)?;
+        let id = self.make(dir, base, mode, Spec::default(), caller, fx)?;
         Ok((File::of(id), view))
     }
 
@@ -38,17 +39,27 @@ impl Server {
         let _ = self.remove_file(file, fx);
     }
 
-    /// Makes what `spec` says, called `name`, in `dir`.
+    /// Makes what `spec` says, called `name`, in `dir`, as the caller's.
     ///
     /// # Errors
-    /// As [`Tree::make`](crate::tree::Tree::make).
-    pub fn make(&mut self, dir: File, name: &[u8], attr: Attr, spec: Spec, fx: &mut Effects) -> Answered<NodeId> {
+    /// As [`Tree::make`](crate::tree::Tree::make); ENOSPC also where the caller's key has enough.
+    pub fn make(
+        &mut self,
+        dir: File,
+        name: &[u8],
+        mode: u32,
+        spec: Spec,
+        caller: Caller,
+        fx: &mut Effects,
+    ) -> Answered<NodeId> {
         if self.stopping {
             return Err(Errno::SHUTDOWN);
         }
-        let body = Body::from(spec);
+        let (body, attr) = (Body::from(spec), Attr::new(mode, caller.uid, caller.gid));
+        let share = self.share(Good::Channels, caller, dir, fx)?;
         let id = self.tree.make(dir, name, body.own_attr(attr), body)?;
-        self.report(Event { event: "created", uid: Some(attr.uid), ..Event::default() }, File::of(id), fx);
+        self.tree.node_mut(id)?.share = share;
+        self.report(Event { event: "created", uid: Some(caller.uid), ..Event::default() }, File::of(id), fx);
         Ok(id)
     }
 
@@ -70,7 +81,7 @@ impl Server {
             Some((above, name)) => (self.tree.directory(above, Attr::new(0o755, caller.uid, caller.gid))?, name),
             None => (File::of(ROOT), path),
         };
-        self.make(dir, name.as_bytes(), Attr::new(0o600, caller.uid, caller.gid), spec, fx)
+        self.make(dir, name.as_bytes(), 0o600, spec, caller, fx)
     }
 
     /// Takes away what [`Server::put`] made, if that has not been done.
@@ -94,10 +105,20 @@ impl Server {
     /// Makes a plain directory.
     ///
     /// # Errors
-    /// As [`Tree::make`].
-    pub fn make_directory(&mut self, dir: File, name: &[u8], mode: u32, caller: Caller) -> Answered<File> {
+    /// As [`Server::make`].
+    pub fn make_directory(
+        &mut self,
+        dir: File,
+        name: &[u8],
+        mode: u32,
+        caller: Caller,
+        fx: &mut Effects,
+    ) -> Answered<File> {
+        let share = self.share(Good::Channels, caller, dir, fx)?;
         let attr = Attr::new(mode, caller.uid, caller.gid);
-        Ok(File::of(self.tree.make(dir, name, attr, Body::Directory(Default::default()))?))
+        let id = self.tree.make(dir, name, attr, Body::Directory(Default::default()))?;
+        self.tree.node_mut(id)?.share = share;
+        Ok(File::of(id))
     }
 
     /// Removes `name` from `dir`: rmdir(2) where `directory`, else unlink(2). Who waits at a channel is hung up first.

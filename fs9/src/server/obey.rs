@@ -10,7 +10,7 @@ use crate::events::Event;
 use crate::grants::Decision;
 use crate::ticket::Effects;
 use crate::timer;
-use crate::tree::{Attr, Body, File, ROOT};
+use crate::tree::{Body, File, ROOT};
 
 impl Server {
     /// Does what one write to `ctl` says, or returns what is left to decide.
@@ -45,7 +45,7 @@ impl Server {
             Verb::New { spec, name } => {
                 let (dir, name) = name.rsplit_once('/').unwrap_or(("", &name));
                 let dir = self.tree.find(dir)?;
-                self.make(dir, name.as_bytes(), Attr::new(0o600, caller.uid, caller.gid), spec, fx).map(drop)
+                self.make(dir, name.as_bytes(), 0o600, spec, caller, fx).map(drop)
             }
             Verb::Remove(name) => {
                 let file = self.tree.find(&name)?;

@@ -220,6 +220,7 @@ impl Server {
     /// The holder is gone, for `known` if that is known. What it had not sent is sent, if it was not killed; what it held is
     /// settled; its end is left.
     pub(super) fn clunk_peer(&mut self, handle: Handle, known: Option<Reason>, fx: &mut Effects) {
+        self.shares.remove(&handle);
         self.cancel_all_of(handle, known, fx);
         let Some(Open::Peer(mut peer)) = self.open.try_remove(handle) else { return };
         let (node, end) = (peer.node, peer.end);

@@ -1,6 +1,6 @@
 //! Who asks from elsewhere: clients of a door through which others than processes of this machine come.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use fs9_grants::Key;
@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use super::{Answered, Caller, Server};
+use crate::allotment::{Allotment, Exhausted, Good, Share};
 use crate::confine::Confinement;
 use crate::events::Event;
 use crate::ticket::Effects;
@@ -41,6 +42,8 @@ pub struct Session {
     pub key: Option<Key>,
     /// Since when it is there.
     pub since: SystemTime,
+    /// What it may have at once, of one that came with a key: all who come with the same have it together.
+    pub allotment: Option<Arc<Allotment>>,
     process: Option<Arc<Holder>>,
 }
 
@@ -100,8 +103,8 @@ impl Server {
             return Err(Errno::SHUTDOWN);
         }
         let Origin { node, uid, key, process } = origin;
-        let session = Session { node, uid, key, since: SystemTime::now(), process };
-        let session = Arc::new(session);
+        let allotment = key.map(|key| self.allotment(key));
+        let session = Arc::new(Session { node, uid, key, since: SystemTime::now(), allotment, process });
         self.tell_of(&session, "connected", None, fx);
         let number = self.sessions.insert(session.clone());
         // As many descriptors as there can be in a process have numbers far below this.
@@ -115,6 +118,36 @@ impl Server {
         if self.sessions.is_empty() {
             self.sessions = Slab::new(); // memory that many took is given back
         }
+    }
+
+    /// What all have together who come with this key.
+    fn allotment(&mut self, key: Key) -> Arc<Allotment> {
+        self.allotments.retain(|_, allotment| allotment.strong_count() > 0);
+        let known = self.allotments.get(&key).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let allotment = Allotment::new(&self.limits, &self.store);
+            self.allotments.insert(key, Arc::downgrade(&allotment));
+            allotment
+        })
+    }
+
+    /// One more of `good` for a caller, at a file; None for one who has come without a key, for whom that is not counted.
+    ///
+    /// # Errors
+    /// Those of [`Allotment::take`], which is told; ESHUTDOWN.
+    pub(super) fn share(&mut self, good: Good, caller: Caller, at: File, fx: &mut Effects) -> Answered<Option<Share>> {
+        let Some(session) = self.session(caller)? else { return Ok(None) };
+        let taken = session.allotment.as_ref().map(|allotment| allotment.take(good)).transpose();
+        taken.map_err(|Exhausted { errno, reason }| {
+            self.tell_exhausted(&session, reason, at, fx);
+            errno
+        })
+    }
+
+    /// Tells that a key may not have more.
+    pub(super) fn tell_exhausted(&mut self, session: &Session, reason: String, at: File, fx: &mut Effects) {
+        let (node, key, reason) = (Some(&*session.node), session.key.map(|key| key.to_string()), Some(reason));
+        self.report(Event { event: "refused", node, key, reason, ..Event::default() }, at, fx);
     }
 
     /// Somebody was not let in, who may have proved a key.

@@ -1,12 +1,15 @@
 //! Writing to a peer: one message, or bytes of a view.
 
+use std::sync::Arc;
+
 use fs9_tiers::channel::Until;
 use rustix::io::Errno;
 
 use super::peer::Peer;
 use super::waiting::Wait;
-use super::{Data, Flags, Server};
+use super::{Data, Flags, Open, Server};
 use crate::channel::{Done, Handle, Kind, Remaining, Waiter, Wish};
+use crate::message::Store;
 use crate::ticket::{Answer, Effects, Ticket};
 use crate::tree::{Body, NodeId};
 use crate::view::View;
@@ -75,9 +78,9 @@ impl Server {
             return fx.fail(ticket, Errno::AGAIN);
         }
         let len = data.bytes().len();
-        let message = match data.message(&self.store) {
+        let message = match data.message(&self.store_of(handle)) {
             Ok(message) => message,
-            Err(errno) => return fx.fail(ticket, errno),
+            Err(errno) => return self.fail_write(handle, errno, ticket, fx),
         };
         let Ok(channel) = self.tree.channel_mut(node) else { return fx.fail(ticket, Errno::STALE) };
         let lane = channel.outgoing(end);
@@ -94,6 +97,7 @@ impl Server {
     /// who send at close, when nobody can wait, do not flood the channel.
     fn write_part(&mut self, write: Write<'_>, fx: &mut Effects) {
         let Write { handle, node, end, data, flags, ticket } = write;
+        let store = self.store_of(handle);
         let begins = self.peer(handle).is_ok_and(|peer| peer.unsent.is_empty());
         let Ok(channel) = self.tree.channel_mut(node) else { return fx.fail(ticket, Errno::STALE) };
         let lane = channel.outgoing(end);
@@ -106,9 +110,9 @@ impl Server {
         if flags.nonblocking {
             return fx.fail(ticket, Errno::AGAIN);
         }
-        let data = match data.message(&self.store) {
+        let data = match data.message(&store) {
             Ok(data) => data,
-            Err(errno) => return fx.fail(ticket, errno),
+            Err(errno) => return self.fail_write(handle, errno, ticket, fx),
         };
         let id = ticket.id();
         let mut done = Vec::new();
@@ -130,24 +134,43 @@ impl Server {
     }
 
     fn take_bytes(&mut self, handle: Handle, bytes: &[u8], ticket: Ticket, fx: &mut Effects) {
-        let (limit, store) = (self.limits.message, self.store.clone());
+        let (limit, store) = (self.limits.message, self.store_of(handle));
         match self.peer(handle).and_then(|peer| peer.unsent.push(bytes, limit, &store)) {
             Ok(()) => fx.answer(ticket, Answer::Written(bytes.len())),
-            Err(errno) => fx.fail(ticket, errno),
+            Err(errno) => self.fail_write(handle, errno, ticket, fx),
+        }
+    }
+
+    /// Where the messages live that are written at a descriptor: those of a key in its own part of the mount's store.
+    fn store_of(&self, handle: Handle) -> Arc<Store> {
+        let session = match self.open.get(handle) {
+            Some(Open::Peer(peer)) => peer.session.as_ref(),
+            _ => None,
+        };
+        session.and_then(|session| session.allotment.as_ref()).map_or(&self.store, |allotment| &allotment.store).clone()
+    }
+
+    /// A write could not be taken in. That there is no room for more of one key is told.
+    fn fail_write(&mut self, handle: Handle, errno: Errno, ticket: Ticket, fx: &mut Effects) {
+        fx.fail(ticket, errno);
+        let Ok(Peer { file, session: Some(session), .. }) = self.peer(handle) else { return };
+        let (file, session) = (*file, session.clone());
+        if let Some(allotment) = session.allotment.as_ref().filter(|_| errno == Errno::NOSPC) {
+            self.tell_exhausted(&session, allotment.full(), file, fx);
         }
     }
 
     fn write_lines(&mut self, write: Write<'_>, fx: &mut Effects) {
         let until = write.until();
         let Write { handle, node, end, data, flags, ticket } = write;
-        let (limit, store) = (self.limits.message, self.store.clone());
+        let (limit, store) = (self.limits.message, self.store_of(handle));
         if flags.nonblocking && self.would_wait(node, end, flags.sync) {
             return fx.fail(ticket, Errno::AGAIN);
         }
         let lines = data.message(&store).and_then(|data| self.peer(handle)?.unsent.lines(data, limit, &store));
         let lines = match lines {
             Ok(lines) => lines,
-            Err(errno) => return fx.fail(ticket, errno),
+            Err(errno) => return self.fail_write(handle, errno, ticket, fx),
         };
         let rest = Remaining { lines, next: 0, done: 0, nonblocking: flags.nonblocking, until };
         let mut done = Vec::new();
@@ -185,7 +208,7 @@ impl Server {
 
     /// All lines of a write are sent; what comes after the last newline waits for more.
     fn end_lines(&mut self, handle: Handle, ticket: Ticket, rest: &Remaining, fx: &mut Effects) {
-        let (limit, store, tail) = (self.limits.message, self.store.clone(), rest.lines.tail());
+        let (limit, store, tail) = (self.limits.message, self.store_of(handle), rest.lines.tail());
         let kept = tail.is_empty() || self.peer(handle).is_ok_and(|peer| peer.unsent.push(tail, limit, &store).is_ok());
         fx.answer(ticket, Answer::Written(if kept { rest.lines.total() } else { rest.done }));
     }

@@ -9,6 +9,7 @@ use fs9_tiers::error::Reason;
 use rustix::io::Errno;
 
 use super::{Door, Replied};
+use crate::allotment::{Exhausted, Good, Share};
 use crate::grants::{Refused, Shown};
 use crate::net::spot::{self, Place};
 use crate::server::access::Who;
@@ -75,10 +76,11 @@ impl Door<'_> {
     /// allows nothing.
     pub(super) fn admit(&self, key: &Key, shown: Option<&[u8]>, fx: &mut Effects) -> Option<Arc<Who>> {
         let grants = self.house.grants.as_deref()?;
-        match grants.admit(*key, shown) {
-            Ok((guest, record)) => {
+        let share = self.share().map_err(|exhausted| grants.turn_away(*key, exhausted));
+        match share.and_then(|share| Ok((share, grants.admit(*key, shown)?))) {
+            Ok((share, (guest, record))) => {
                 self.server().tell_decision(&record, fx);
-                self.client.state().receive(guest.clone());
+                self.client.state().receive(guest.clone(), share);
                 Some(Arc::new(Who { guest: Some(guest), ..self.house.owner.clone() }))
             }
             Err(refused) => {
@@ -92,6 +94,12 @@ impl Door<'_> {
     /// Answers why not.
     pub(super) fn refuse(&self, Refused { errno, reason }: &Refused) {
         self.reply(&Reply::Error { errno: errno.raw_os_error() as u32, reason });
+    }
+
+    /// A share of the connections that its key may have; None for one that has it already.
+    fn share(&self) -> Result<Option<Share>, Exhausted> {
+        let allotment = self.client.origin.allotment.as_ref().filter(|_| self.client.state().guests().is_empty());
+        allotment.map(|allotment| allotment.take(Good::Connections)).transpose()
     }
 
     /// Before a guest is served: what it had and has no more is closed.

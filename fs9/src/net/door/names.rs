@@ -184,7 +184,7 @@ impl Door<'_> {
             return Err(Errno::ISDIR);
         } else {
             let dir = self.spot(fid)?;
-            let qid = self.mkdir(fid, name, perm & 0o777)?;
+            let qid = self.mkdir(fid, name, perm & 0o777, fx)?;
             let (file, view, _) = self.server().walk(dir.file, name.as_bytes())?;
             self.bind(fid, Place::Here(Spot { file, view, qid, who: dir.who, open: None }));
             self.open(fid, flags, mode::removes(mode), 0, fx)?.0
@@ -193,11 +193,11 @@ impl Door<'_> {
         Ok(())
     }
 
-    pub(super) fn mkdir(&self, dir: Fid, name: &str, mode: u32) -> Result<Qid, Errno> {
+    pub(super) fn mkdir(&self, dir: Fid, name: &str, mode: u32, fx: &mut Effects) -> Result<Qid, Errno> {
         let dir = self.spot(dir)?;
         let mut server = self.server();
         server.check_make(dir.file, name.as_bytes(), &dir.who, None)?;
-        let made = server.make_directory(dir.file, name.as_bytes(), mode, self.caller(&dir.who, 0))?;
+        let made = server.make_directory(dir.file, name.as_bytes(), mode, self.caller(&dir.who, 0), fx)?;
         fresh(made, &server)
     }
 

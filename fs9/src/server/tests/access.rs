@@ -17,7 +17,9 @@ impl Script {
 
     fn directory(&mut self, name: &str, mode: u32, uid: u32, gid: u32) -> File {
         let root = File::of(ROOT);
-        self.server.make_directory(root, name.as_bytes(), mode, Caller { uid, gid, ..Caller::default() }).unwrap()
+        self.server
+            .make_directory(root, name.as_bytes(), mode, Caller { uid, gid, ..Caller::default() }, &mut self.fx)
+            .unwrap()
     }
 }
 
@@ -74,7 +76,7 @@ fn a_directory_moves_only_for_who_may_write_it() {
     let mut s = Script::usual();
     let (from, to) = (s.directory("from", 0o777, 1, 1), s.directory("to", 0o777, 1, 1));
     let caller = Caller { uid: 5, ..Caller::default() };
-    s.server.make_directory(from, b"x", 0o755, caller).unwrap();
+    s.server.make_directory(from, b"x", 0o755, caller, &mut s.fx).unwrap();
     assert_eq!(s.server.check_rename((from, b"x"), (to, b"x"), &who(6, 6, &[])), DENIED);
     assert_eq!(s.server.check_rename((from, b"x"), (from, b"y"), &who(6, 6, &[])), Ok(()), "it stays where it is");
     assert_eq!(s.server.check_rename((from, b"x"), (to, b"x"), &who(5, 6, &[])), Ok(()));

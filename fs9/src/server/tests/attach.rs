@@ -37,7 +37,7 @@ fn nothing_else_can_be_made_or_removed_there() {
     says(&mut s, "attach alpha unix:/a").unwrap();
     says(&mut s, "new jobs").unwrap();
     let (n, root) = (File::of(NODES), File::of(ROOT));
-    assert_eq!(s.server.make_directory(n, b"d", 0o755, Caller::default()).err(), Some(Errno::PERM));
+    assert_eq!(s.server.make_directory(n, b"d", 0o755, Caller::default(), &mut s.fx).err(), Some(Errno::PERM));
     assert_eq!(s.server.remove(n, b"alpha", true, &mut s.fx), Err(Errno::PERM));
     assert_eq!(s.server.remove(root, b"n", true, &mut s.fx), Err(Errno::PERM));
     assert_eq!(s.server.rename(n, b"alpha", root, b"x"), Err(Errno::PERM));

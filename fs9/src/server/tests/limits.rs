@@ -10,7 +10,7 @@ fn limits_are_told_to_the_one_who_asks_and_disturb_nobody() {
         s.server.make_queue(root, name.as_bytes(), 0o600, Caller::default(), &mut s.fx).unwrap();
     }
     assert!(matches!(s.server.make_queue(root, b"s", 0o600, Caller::default(), &mut s.fx), Err(Errno::NOSPC)));
-    assert!(matches!(s.server.make_directory(root, b"d", 0o700, Caller::default()), Err(Errno::NOSPC)));
+    assert!(matches!(s.server.make_directory(root, b"d", 0o700, Caller::default(), &mut s.fx), Err(Errno::NOSPC)));
     assert_eq!(s.server.room(), (2, 2));
     let (w, r, other) = (s.open("q", "w"), s.open("q", "r"), s.open("r", "rw"));
     assert_eq!(s.try_open("q", "r", 0), Err(Errno::MFILE));

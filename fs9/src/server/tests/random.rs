@@ -227,7 +227,7 @@ impl Run {
         let name = self.dice.one(&NAMES);
         let root = File::of(ROOT);
         match self.dice.roll(9) {
-            0 => drop(self.s.server.make_directory(root, b"d", 0o700, Caller::default())),
+            0 => drop(self.s.server.make_directory(root, b"d", 0o700, Caller::default(), &mut self.s.fx)),
             1 => drop(self.s.server.remove(root, name.as_bytes(), ["d", "p", "s"].contains(&name), &mut self.s.fx)),
             2 => drop(self.s.server.rename(root, b"r", root, b"x").and_then(|()| {
                 self.s.server.rename(root, b"x", root, b"r") // and back
