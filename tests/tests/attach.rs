@@ -307,6 +307,7 @@ sys.exit(3)";
     assert_eq!((far.read(9), far.read(9)), (Ok(b"last".to_vec()), Ok(Vec::new())));
     two.far.wait_channel("t", "why it went", |t| t["ends"][0]["reason"] == "exited 3");
     drop(far);
+    wait_all_released(&two.far);
 
     // And the other way: it is the far side's end that is killed.
     let near = both(two.path("t/b"));
