@@ -14,6 +14,9 @@ pub use ssh::Ssh;
 /// The port of 9P, which is meant where none is given.
 pub const PORT: u16 = 5640;
 
+/// What a host is made of besides letters and digits, be it a name or a number.
+const HOST: &[u8] = b".-_:%";
+
 /// The longest path that fits into the address of a socket (`sun_path` in unix(7), with its end).
 const LONGEST: usize = 107;
 
@@ -108,22 +111,25 @@ impl Address {
         let (host, port) = (number.ip().to_string(), number.port());
         if matches!(self, Address::Tls { .. }) { Address::Tls { host, port } } else { Address::Tcp { host, port } }
     }
+}
 
-    fn host(text: &str) -> Option<(String, u16)> {
-        let text = text.strip_suffix('/').unwrap_or(text);
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => rest.split_once(']')?,
-            None => text.find(':').map_or((text, ""), |colon| text.split_at(colon)),
-        };
-        let port = match port.strip_prefix(':') {
-            Some(port) if port.bytes().all(|digit| digit.is_ascii_digit()) => port.parse().ok()?,
-            None if port.is_empty() => PORT,
-            _ => return None,
-        };
-        let is_host =
-            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte));
-        is_host.then(|| (host.to_owned(), port))
+/// `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`: the host without its brackets, and the port where there is one. What the host is
+/// made of is not looked at.
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => text.find(':').map_or((text, ""), |colon| text.split_at(colon)),
+    };
+    match port.strip_prefix(':') {
+        Some(port) if port.bytes().all(|digit| digit.is_ascii_digit()) => Some((host, Some(port.parse().ok()?))),
+        None if port.is_empty() => Some((host, None)),
+        _ => None,
     }
+}
+
+/// A word of letters, digits and `others`.
+fn is_word(text: &str, others: &[u8]) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
 }
 
 impl FromStr for Address {
@@ -133,7 +139,11 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:") {
             return Address::unix(Path::new(path));
         }
-        let host = |rest| Address::host(rest).ok_or_else(|| AddressError::Host(text.to_owned()));
+        let host = |rest: &str| {
+            let found = host_and_port(rest.strip_suffix('/').unwrap_or(rest)).filter(|(host, _)| is_word(host, HOST));
+            let found = found.map(|(host, port)| (host.to_owned(), port.unwrap_or(PORT)));
+            found.ok_or_else(|| AddressError::Host(text.to_owned()))
+        };
         match text.split_once("://") {
             Some(("tcp", rest)) => host(rest).map(|(host, port)| Address::Tcp { host, port }),
             Some(("tls", rest)) => host(rest).map(|(host, port)| Address::Tls { host, port }),

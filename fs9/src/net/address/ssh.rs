@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::{HOST, host_and_port, is_word};
+
 /// See the [module](self). What it is made of can be no option of ssh(1), and nothing but one word to the shell there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ssh {
@@ -18,17 +20,9 @@ impl Ssh {
         let slash = text.find('/').unwrap_or(text.len());
         let (at, mount) = text.split_at(slash);
         let (user, place) = at.rsplit_once('@').map_or((None, at), |(user, place)| (Some(user), place));
-        let (host, port) = match place.strip_prefix('[') {
-            Some(rest) => rest.split_once(']')?,
-            None => place.find(':').map_or((place, ""), |colon| place.split_at(colon)),
-        };
-        let port = match port.strip_prefix(':') {
-            Some(port) if port.bytes().all(|digit| digit.is_ascii_digit()) => Some(port.parse().ok()?),
-            None if port.is_empty() => None,
-            _ => return None,
-        };
+        let (host, port) = host_and_port(place)?;
         let mount = (mount.len() > 1).then(|| mount.to_owned());
-        let is_fit = is_word(host, b".-_:%") && user.is_none_or(|user| is_word(user, b".-_"));
+        let is_fit = is_safe(host, HOST) && user.is_none_or(|user| is_safe(user, b".-_"));
         let is_line = mount.as_ref().is_none_or(|mount| !mount.contains(char::is_control));
         let (user, host) = (user.map(str::to_owned), host.to_owned());
         (is_fit && is_line).then_some(Ssh { user, host, port, mount })
@@ -45,10 +39,9 @@ impl Ssh {
     }
 }
 
-/// A word of letters, digits and some other characters, that does not look like an option.
-fn is_word(text: &str, others: &[u8]) -> bool {
-    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
-    !text.is_empty() && !text.starts_with('-') && text.bytes().all(is_known)
+/// A word that does not look like an option.
+fn is_safe(text: &str, others: &[u8]) -> bool {
+    is_word(text, others) && !text.starts_with('-')
 }
 
 impl fmt::Display for Ssh {
