@@ -73,7 +73,7 @@ fn clean(mount: &MountInfo) -> anyhow::Result<()> {
 }
 
 fn stop(mount: &MountInfo, wait: &Wait) -> anyhow::Result<()> {
-    let root = Place { shown: mount.point.clone(), root: mount.point.clone(), relative: PathBuf::new() };
+    let root = Place::root_of(&mount.point);
     let pid = server_pid(&root, wait)?;
     // Taken before it is asked to end, so that the number cannot have passed to another process. A server that cannot
     // be seen from here (another PID namespace) is known by its mount alone.

@@ -45,6 +45,11 @@ impl Place {
         Ok(Place { shown: path.to_owned(), root, relative })
     }
 
+    /// The root of the mount at `point`.
+    pub fn root_of(point: &Path) -> Place {
+        Place { shown: point.to_owned(), root: point.to_owned(), relative: PathBuf::new() }
+    }
+
     fn at_its_node(mut self) -> Place {
         let mut names = self.relative.components();
         while let (Some(n), Some(name)) = (names.next(), names.next())

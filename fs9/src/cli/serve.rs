@@ -70,8 +70,7 @@ fn only(wait: &Wait) -> anyhow::Result<PathBuf> {
         if !mount.is_mine() || wait.run("a mount", || Ok(mount.is_dead())).unwrap_or(true) {
             continue;
         }
-        let place = Place { shown: mount.point.clone(), root: mount.point.clone(), relative: PathBuf::new() };
-        found.extend(socket(&place, wait)?.map(|path| (mount.point, path)));
+        found.extend(socket(&Place::root_of(&mount.point), wait)?.map(|path| (mount.point, path)));
     }
     match &*found {
         [] => bail!("no mount of yours listens on a Unix socket: `fs9 up DIR --listen unix:/PATH`"),
