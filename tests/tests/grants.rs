@@ -52,6 +52,19 @@ fn a_key_may_do_what_it_was_granted_and_nothing_else() {
 }
 
 #[test]
+fn what_a_key_may_see_is_listed_without_what_is_told_of_all() {
+    let (alpha, beta) = (Node::new(), Node::new());
+    alpha.sh("fs9 new jobs; fs9 new other; mkdir -m 700 d; fs9 new d/logs; chmod 640 d/logs");
+    alpha.grant(&["jobs", "d"], &beta, "--read --list --for 1h");
+    beta.attached(&alpha, &[]);
+    let listed = "dir          0700  -           d\nfile         0600  -           jobs\n";
+    assert_eq!(beta.mount.run("fs9 ls p/n/far"), listed);
+    assert_eq!(beta.mount.run("fs9 ls p/n/far/d"), "file         0640  -           logs\n");
+    assert_eq!(beta.mount.run("cd p/n/far; fs9 ls jobs"), "file         0600  -           jobs\n");
+    assert_eq!(beta.mount.run("fs9 ls p/n/far/other 2>&1 || true").matches("EACCES").count(), 1);
+}
+
+#[test]
 fn the_whole_tree_is_granted_without_what_controls_it() {
     let (alpha, beta) = (Node::new(), Node::new());
     alpha.sh("mkdir work");

@@ -54,11 +54,20 @@ impl fmt::Display for Verb {
     }
 }
 
-/// The sentence for an error from the system.
+/// An error from the system, explained.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Failed {
+    /// Its number.
+    pub errno: Errno,
+    sentence: String,
+}
+
+/// The sentence for an error from the system: a [`Failed`] where it has a number.
 pub fn failed(verb: Verb, path: &Path, error: impl Into<io::Error>) -> anyhow::Error {
     let error = error.into();
     match Errno::from_io_error(&error) {
-        Some(errno) => anyhow::Error::msg(explain(verb, path, errno)),
+        Some(errno) => Failed { errno, sentence: explain(verb, path, errno) }.into(),
         None => anyhow::anyhow!("cannot {verb} {}: {error}", shown(path)),
     }
 }

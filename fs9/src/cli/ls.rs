@@ -1,19 +1,20 @@
 //! `fs9 ls`: what a directory of a mount holds.
 
 use std::collections::HashMap;
-use std::fs::DirEntry;
+use std::fs::{DirEntry, Metadata};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rustix::io::Errno;
 
-use super::errno::{Verb, failed};
+use super::errno::{Failed, Verb, failed};
 use super::output::print;
 use super::place::Place;
 use super::report::status;
 use super::shell::shown;
 use super::wait::Wait;
-use crate::status::ChannelStatus;
+use crate::status::{ChannelStatus, Status};
 
 /// List channels and directories: kind, mode, how many wait, name
 #[derive(Debug, Args)]
@@ -26,17 +27,29 @@ pub struct Ls {
 impl Ls {
     pub fn run(self) -> anyhow::Result<()> {
         let place = Place::of(&self.path)?;
-        let status = status(&place, &Wait::new(None)?)?;
+        let status = match status(&place, &Wait::new(None)?) {
+            Err(error) if is_refused(&error) => Status::default(),
+            status => status?,
+        };
         let channels: HashMap<&Path, &ChannelStatus> =
             status.channels.iter().map(|channel| (Path::new(&channel.name), channel)).collect();
         if let Some(channel) = channels.get(place.relative.as_path()) {
             return print(channel_row(&shown(&self.path), channel));
+        }
+        let metadata = place.path().metadata().map_err(|error| failed(Verb::Look, &place.shown, error))?;
+        if !metadata.is_dir() {
+            return print(plain_row(&shown(&self.path), &metadata));
         }
         let mut entries = entries(&place)?;
         entries.sort_by_key(DirEntry::file_name);
         let rows = entries.iter().map(|entry| row(&place, entry, &channels));
         print(rows.collect::<anyhow::Result<String>>()?)
     }
+}
+
+/// Whether what is told of all names is not for us: another node may let us see some of them only (which of a path is ENOENT).
+fn is_refused(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(|failed: &Failed| matches!(failed.errno, Errno::ACCESS | Errno::NOENT))
 }
 
 fn entries(place: &Place) -> anyhow::Result<Vec<DirEntry>> {
@@ -48,7 +61,10 @@ fn row(place: &Place, entry: &DirEntry, channels: &HashMap<&Path, &ChannelStatus
     let name = entry.file_name();
     match channels.get(place.relative.join(&name).as_path()) {
         Some(channel) => Ok(channel_row(&name.to_string_lossy(), channel)),
-        None => plain_row(&name.to_string_lossy(), entry).map_err(|error| failed(Verb::Look, &entry.path(), error)),
+        None => {
+            let metadata = entry.metadata().map_err(|error| failed(Verb::Look, &entry.path(), error))?;
+            Ok(plain_row(&name.to_string_lossy(), &metadata))
+        }
     }
 }
 
@@ -58,10 +74,9 @@ fn channel_row(name: &str, channel: &ChannelStatus) -> String {
     columns(&channel.full_kind(), &channel.mode, &waiting, name)
 }
 
-fn plain_row(name: &str, entry: &DirEntry) -> std::io::Result<String> {
-    let metadata = entry.metadata()?;
+fn plain_row(name: &str, metadata: &Metadata) -> String {
     let kind = if metadata.is_dir() { "dir" } else { "file" };
-    Ok(columns(kind, &format!("{:04o}", metadata.permissions().mode() & 0o7777), "-", name))
+    columns(kind, &format!("{:04o}", metadata.permissions().mode() & 0o7777), "-", name)
 }
 
 fn columns(kind: &str, mode: &str, waiting: &str, name: &str) -> String {
