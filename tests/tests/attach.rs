@@ -112,6 +112,25 @@ fn both(path: impl AsRef<Path>) -> Fd {
 }
 
 #[test]
+fn a_host_may_have_a_name() {
+    let two = Two::tcp();
+    let port = two.address.rsplit_once(':').unwrap().1;
+    stdout(two.attach_to(&format!("tcp://localhost:{port}"), "named", &[]));
+    assert_eq!(two.near.run("diff <(ls p/n/named) <(ls p/n/far); fs9 detach p/n/named; ls p/n"), "far\n");
+}
+
+#[test]
+fn who_is_below_a_directory_that_is_renamed_stays_there() {
+    let two = Two::unix();
+    let script = "mkdir -p p/n/far/a/b p/n/far/x; cd p/n/far/a/b; fs9 new q; exec 3<>q
+        mv ../../a ../../x/c; ls; echo old > q; dd <&3 bs=99 count=1 status=none
+        touch new; ls .; ls ../../../x/c/b; mv ../../c/b ../../d; echo moved > new; cat new:whole
+        fs9 new --pair pair; mv pair other; echo hello > other/a; cat other/b:whole; rmdir other; rm q new; ls";
+    assert_eq!(two.near.run(script), "q\nold\nnew\nq\nnew\nq\nmoved\nhello\n");
+    assert_eq!(two.far.run("ls p/x; ls p/x/d"), "c\nd\n");
+}
+
+#[test]
 fn what_one_node_writes_the_other_reads_whole() {
     for two in [Two::tcp(), Two::unix()] {
         two.near.run("fs9 new p/n/far/jobs; echo hello > p/n/far/jobs");

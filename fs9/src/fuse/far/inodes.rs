@@ -76,6 +76,18 @@ impl Inodes {
         self.known.get(&id).cloned().ok_or(Errno::STALE)
     }
 
+    /// At the node of that number `from` has become `to`, with all that is below it.
+    pub fn rename(&mut self, node: NodeId, from: &Path, to: &Path) {
+        for (id, inode) in self.known.iter_mut().filter(|(_, inode)| inode.link.node == node) {
+            let Some(path) = inode.path.moved(from, to) else { continue };
+            let old = (node, std::mem::replace(&mut inode.path, path.clone()));
+            if self.files.get(&old) == Some(id) {
+                self.files.remove(&old);
+                self.files.insert((node, path), *id);
+            }
+        }
+    }
+
     /// It was opened as `fid`: the claim is used up.
     pub fn open(&mut self, id: u64, fid: Fid) {
         if let Some(inode) = self.known.get_mut(&id) {

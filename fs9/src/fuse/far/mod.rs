@@ -263,8 +263,9 @@ impl Far {
         link.walk(self.is_done(header), &[dir], |fids| vec![Request::Unlinkat { dfid: fids[0], name, flags }]);
     }
 
+    /// Renames, and has what the kernel knows by the old name be known by the new one: it may be somebody's directory.
     fn rename(
-        &self,
+        self: &Arc<Self>,
         header: &Header,
         (link, dir): (&Arc<Link>, &Path),
         (newdir, flags): (u64, u32),
@@ -282,7 +283,13 @@ impl Far {
         if !Arc::ptr_eq(&other, link) {
             return Err(Errno::XDEV);
         }
-        link.walk(self.is_done(header), &[dir, &newdir], |fids| {
+        let (from, to) = (dir.below(oldname)?, newdir.below(newname)?);
+        let (far, node) = (self.clone(), link.node);
+        let asker = self.asker(header, move |due, _| {
+            far.inodes().rename(node, &from, &to);
+            due.reply_bytes(&[]);
+        });
+        link.walk(asker, &[dir, &newdir], |fids| {
             vec![Request::Renameat { olddfid: fids[0], oldname, newdfid: fids[1], newname }]
         });
         Ok(())

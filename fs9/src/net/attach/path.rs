@@ -52,6 +52,12 @@ impl Path {
         Path(self.0[..self.0.len().saturating_sub(1)].into())
     }
 
+    /// Where it is when `from` has become `to`. None for what is not `from`, nor below it.
+    pub fn moved(&self, from: &Path, to: &Path) -> Option<Path> {
+        let rest = self.0.strip_prefix(&*from.0)?;
+        Some(Path(to.0.iter().chain(rest).cloned().collect()))
+    }
+
     /// Its name; empty for the root.
     pub fn name(&self) -> &str {
         self.0.last().map_or("", |name| name)
@@ -100,6 +106,17 @@ mod tests {
         assert_eq!((there.parent().name(), there.parent().parent().is_root()), ("d", true));
         assert_eq!(path("../.."), Ok(Path::root()), "nothing is above the root");
         assert_eq!(path(&"x".repeat(NAME_MAX + 1)), Err(Errno::NAMETOOLONG));
+    }
+
+    #[test]
+    fn what_is_moved_takes_all_below_it_along() {
+        let [from, to] = ["d/old", "new"].map(|text| path(text).expect("a path"));
+        let moved = |text| path(text).expect("a path").moved(&from, &to);
+        assert_eq!(moved("d/old"), Some(to.clone()));
+        assert_eq!(moved("d/old/e/jobs").as_ref(), path("new/e/jobs").as_ref().ok());
+        for other in ["d", "d/older", "old", "new"] {
+            assert_eq!(moved(other), None, "{other}");
+        }
     }
 
     #[test]
