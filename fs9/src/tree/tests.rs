@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::collections::HashSet;
+use std::time::SystemTime;
 
 use super::*;
+use crate::channel::Kind;
+use crate::view::View;
 
 const DIR: File = File::of(ROOT);
 
