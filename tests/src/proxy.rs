@@ -37,6 +37,8 @@ struct Shared {
     is_silent: AtomicBool,
     connections: AtomicU64,
     has_broken: AtomicBool,
+    /// Nobody gets through.
+    is_shut: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -52,6 +54,7 @@ impl Proxy {
             is_silent: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             has_broken: AtomicBool::new(false),
+            is_shut: AtomicBool::new(false),
             open: Mutex::default(),
         });
         let running = Arc::clone(&shared);
@@ -77,6 +80,17 @@ impl Proxy {
     /// Those that are there transport nothing any more, and stay open; later ones do.
     pub fn silence(&self) {
         self.shared.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    /// Cuts all that is there, and lets nobody through until it is [opened](Proxy::open).
+    pub fn shut(&self) {
+        self.shared.is_shut.store(true, Ordering::SeqCst);
+        self.cut();
+    }
+
+    /// Lets everybody through again.
+    pub fn open(&self) {
+        self.shared.is_shut.store(false, Ordering::SeqCst);
     }
 
     /// Cuts all that is there.
@@ -108,6 +122,9 @@ impl Shared {
             let Ok((near, _)) = listener.accept() else { return };
             if self.is_closed.load(Ordering::SeqCst) {
                 return;
+            }
+            if self.is_shut.load(Ordering::SeqCst) {
+                continue;
             }
             let Ok(far) = TcpStream::connect(&self.target) else { continue };
             let number = self.connections.fetch_add(1, Ordering::SeqCst) + 1;

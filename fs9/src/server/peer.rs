@@ -277,11 +277,13 @@ impl Server {
         self.report(event, file, fx);
     }
 
-    /// Sends what a view has gathered, now that it is closed. A killed writer has not closed it: nothing is sent.
+    /// Sends what a view has gathered, now that it is closed. A killed writer has not closed it, nor has one whose right to it
+    /// was taken back: nothing is sent.
     fn send_rest(&mut self, peer: &mut Peer, reason: Reason, done: &mut Vec<Done>, fx: &mut Effects) {
         let Some(message) = peer.unsent.take() else { return };
+        let is_closed = !reason.is_loss() && reason != Reason::Revoked;
         let unsendable = match self.tree.channel_mut(peer.node) {
-            Ok(channel) if !reason.is_loss() => channel.outgoing(peer.end).commit(message, done).is_some(),
+            Ok(channel) if is_closed => channel.outgoing(peer.end).commit(message, done).is_some(),
             _ => true,
         };
         if unsendable {
