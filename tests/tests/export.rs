@@ -277,7 +277,19 @@ fn standard_clients_use_what_is_attached() {
             assert_eq!(c.ask(&Request::Remove { fid: Fid(10) }), Said::Done);
             assert!(!three.far.path("d/moved").exists());
         }
-        for fid in [there, q, readme, made] {
+        for (fid, path) in [(11, "n/c"), (12, "n/c/d"), (13, "n/c/d/r")] {
+            assert_eq!(c.walk(fid, path), Said::Done);
+        }
+        let renamed = match dialect {
+            Dialect::Old => Request::Wstat { fid: Fid(12), stat: Stat { name: "e", ..Stat::KEEP } },
+            Dialect::Linux => Request::Rename { fid: Fid(12), dfid: Fid(11), name: "e" },
+            Dialect::Own => Request::Renameat { olddfid: Fid(11), oldname: "d", newdfid: Fid(11), newname: "e" },
+        };
+        assert_eq!(c.ask(&renamed), Said::Done);
+        assert_eq!(c.open(13, BOTH), Said::Done, "a fid goes with its file");
+        assert_eq!((c.write(Fid(13), "x"), c.read(Fid(13))), (Said::Wrote(1), data("x")));
+        assert_eq!(three.far.run("ls p/e | head -n 1"), if dialect == Dialect::Old { "r\n" } else { "made\n" });
+        for fid in [there, q, readme, made, Fid(11), Fid(12), Fid(13)] {
             assert_eq!(c.clunk(fid), Said::Done);
         }
         wait_all_released(&three.far);

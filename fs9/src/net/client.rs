@@ -20,7 +20,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
-use super::attach::Branch;
+use super::attach::{self, Branch, Path};
 use super::origin::Party;
 use super::spot::{Place, There};
 use super::stream::Stream;
@@ -328,8 +328,8 @@ fn failure(errno: Errno) -> Reply<'static> {
 
 impl State {
     /// `fid` is `place` from now on, if it is still `there`; None forgets it. Returns whether it was.
-    pub fn exchange(&mut self, fid: Fid, there: &Arc<There>, place: Option<Place>) -> bool {
-        let is_it = matches!(self.talk.fid(fid), Ok(Place::There(now)) if Arc::ptr_eq(now, there));
+    pub fn exchange(&mut self, fid: Fid, there: &There, place: Option<Place>) -> bool {
+        let is_it = matches!(self.talk.fid(fid), Ok(Place::There(now)) if now.is_still(there));
         if is_it {
             match place {
                 Some(place) => self.talk.bind(fid, place),
@@ -337,6 +337,20 @@ impl State {
             }
         }
         is_it
+    }
+
+    /// At the node of `link` `from` has become `to`: fids that were walked there, or below it, go with it (walk(5)).
+    pub fn follow(&mut self, link: &Arc<attach::Link>, from: &Path, to: &Path) {
+        let moved = |(fid, place): (Fid, &Place)| match place {
+            Place::There(there) if Arc::ptr_eq(&there.link, link) => {
+                there.path.moved(from, to).map(|path| (fid, there.moved(path)))
+            }
+            Place::There(_) | Place::Here(_) => None,
+        };
+        let all: Vec<_> = self.talk.fids().filter_map(moved).collect();
+        for (fid, there) in all {
+            self.talk.bind(fid, Place::There(Arc::new(there)));
+        }
     }
 
     /// Those who wait for readiness of `handle`, and do no longer.

@@ -110,6 +110,17 @@ impl There {
         There { path, open: None, fresh: fresh(), ..self.clone() }
     }
 
+    /// The same, which has another place there now.
+    pub fn moved(&self, path: Path) -> There {
+        There { path, ..self.clone() }
+    }
+
+    /// Whether nothing has become of it since it was `other`, but that it may have moved.
+    pub fn is_still(&self, other: &There) -> bool {
+        let fid = |there: &There| there.open.map(|open| open.fid);
+        self.fresh == other.fresh && fid(self) == fid(other)
+    }
+
     /// The same, open.
     pub fn opened(&self, open: OpenThere) -> There {
         There { open: Some(open), ..self.clone() }

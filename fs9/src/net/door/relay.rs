@@ -18,7 +18,7 @@ use fs9_proto::{Dialect, Fid, Qid, Reply, Request, Tag};
 use fs9_tiers::error::Reason;
 use rustix::io::Errno;
 
-use super::super::attach::{Asker, Bytes, Opening, Outcome, Then};
+use super::super::attach::{Asker, Bytes, Opening, Outcome, Path, Then};
 use super::super::client::{As, Client};
 use super::super::spot::{OpenThere, Place, There};
 use super::guests::closed;
@@ -105,6 +105,15 @@ impl Door<'_> {
     /// Who is answered by `reply`, once it is done.
     fn is_done(&self, reply: Reply<'static>) -> Asker {
         self.asker(move |owed, _| owed.reply(&reply))
+    }
+
+    /// Who is answered by `reply`, once the first path there has become the second.
+    fn has_moved(&self, there: &There, (from, to): (Path, Path), reply: Reply<'static>) -> Asker {
+        let link = there.link.clone();
+        self.asker(move |owed, _| {
+            owed.client.state().follow(&link, &from, &to);
+            owed.reply(&reply);
+        })
     }
 
     /// Serves a request about the file of another node.

@@ -58,7 +58,11 @@ impl Door<'_> {
         let attr = SetAttr { mode, gid, mtime, ..SetAttr::default() };
         let (dir, name) = (there.path.parent(), there.path.name());
         let moves = !to.name.is_empty() && to.name != name;
-        there.link.walk(self.is_done(Reply::Wstat), &[&there.path, &dir], |fids| {
+        let asker = match moves {
+            true => self.has_moved(there, (there.path.clone(), dir.below(to.name)?), Reply::Wstat),
+            false => self.is_done(Reply::Wstat),
+        };
+        there.link.walk(asker, &[&there.path, &dir], |fids| {
             let mut requests = vec![Request::Getattr { fid: fids[0], mask: BASIC }];
             if attr != SetAttr::default() {
                 requests.push(Request::Setattr { fid: fids[0], attr });

@@ -222,7 +222,8 @@ impl Door<'_> {
             Place::There(newdir) if Arc::ptr_eq(&newdir.link, &there.link) => newdir,
             _ => return Err(Errno::XDEV),
         };
-        there.link.walk(self.is_done(reply), &[olddir, &newdir.path], |fids| {
+        let asker = self.has_moved(there, (olddir.below(oldname)?, newdir.path.below(newname)?), reply);
+        there.link.walk(asker, &[olddir, &newdir.path], |fids| {
             vec![Request::Renameat { olddfid: fids[0], oldname, newdfid: fids[1], newname }]
         });
         Ok(())
