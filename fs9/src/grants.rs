@@ -211,11 +211,11 @@ impl Grants {
         self.desk().refuse(self.clock.now(), exhausted.errno, exhausted.reason, record)
     }
 
-    /// Does what the owner has decided. Returns what was written down.
+    /// Does what the owner has decided. Returns what was written down, which may be more: decisions about guests that came before.
     ///
     /// # Errors
     /// Those of [`Grants::issue`] and [`Grants::revoke`].
-    pub fn carry_out(&self, decision: Decision) -> Result<Record, Errno> {
+    pub fn carry_out(&self, decision: Decision) -> Result<Vec<Record>, Errno> {
         match decision {
             Decision::Grant(chain) => self.issue(*chain),
             Decision::Revoke(beginning) => self.revoke(&beginning),
@@ -226,7 +226,7 @@ impl Grants {
     ///
     /// # Errors
     /// EKEYREJECTED where it is none of its own, EKEYEXPIRED, EKEYREVOKED, ENOSPC where there are too many, EIO.
-    pub fn issue(&self, chain: Chain) -> Result<Record, Errno> {
+    pub fn issue(&self, chain: Chain) -> Result<Vec<Record>, Errno> {
         let now = self.clock.now();
         let (id, holder) = (chain.last().id(), chain.last().grant().holder);
         let mut desk = self.desk();
@@ -244,17 +244,15 @@ impl Grants {
         }
         desk.store.keep_issued(&issued).map_err(said)?;
         desk.issued = issued;
-        desk.record(
-            now,
-            Record { key: Some(holder), grants: vec![id], chain: Some(chain), ..Record::of(Event::Granted) },
-        )
+        let granted = Record { key: Some(holder), grants: vec![id], chain: Some(chain), ..Record::of(Event::Granted) };
+        desk.record_after(Guest::take_decided, now, granted)
     }
 
     /// Takes back a grant, and with it all that follows from it: its whole id, or the beginning of one that is known here.
     ///
     /// # Errors
     /// ENOENT where none is known that begins so, ENOTUNIQ where several are, EIO.
-    pub fn revoke(&self, beginning: &str) -> Result<Record, Errno> {
+    pub fn revoke(&self, beginning: &str) -> Result<Vec<Record>, Errno> {
         let now = self.clock.now();
         let mut desk = self.desk();
         let id = desk.find(beginning)?;
@@ -262,9 +260,10 @@ impl Grants {
         revoked.insert(id);
         desk.store.keep_revoked(&revoked).map_err(said)?;
         desk.revoked = revoked;
-        desk.guests.iter().filter_map(Weak::upgrade).for_each(|guest| guest.revoke(&id));
+        let revoked = Record { grants: vec![id], ..Record::of(Event::Revoked) };
+        let records = desk.record_after(|guest| guest.revoke(&id), now, revoked);
         self.less.get().into_iter().for_each(Waker::wake_by_ref);
-        desk.record(now, Record { grants: vec![id], ..Record::of(Event::Revoked) })
+        records
     }
 
     /// Writes down what was decided about a guest. Returns it.
@@ -336,6 +335,30 @@ impl Desk {
             let _ = self.record(now, Record { reason: Some(format!("{reason}{more}")), ..record });
         }
         Refused { errno, reason }
+    }
+
+    /// Writes down what guests were told before, by what `decided` says of each, and then `record`.
+    fn record_after(
+        &mut self,
+        decided: impl Fn(&Guest) -> Vec<Record>,
+        now: u64,
+        record: Record,
+    ) -> Result<Vec<Record>, Errno> {
+        let (mut written, mut failed) = (Vec::new(), None);
+        let guests: Vec<_> = self.guests.iter().filter_map(Weak::upgrade).collect();
+        for guest in guests {
+            let records = decided(&guest);
+            match records.iter().try_for_each(|record| self.record(record.time, record.clone()).map(drop)) {
+                Ok(()) => written.extend(records),
+                // Whoever is to tell the guest finds out, and does not.
+                Err(errno) => {
+                    guest.put_back(records);
+                    failed = Some(errno);
+                }
+            }
+        }
+        written.push(self.record(now, record)?);
+        failed.map_or(Ok(written), Err)
     }
 
     fn record(&mut self, now: u64, record: Record) -> Result<Record, Errno> {

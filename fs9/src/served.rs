@@ -221,8 +221,8 @@ fn decide(undecided: Undecided, grants: Option<&Grants>, server: &Mutex<Server>)
     let Undecided { decision, len, ticket } = undecided;
     let decided = grants.ok_or(Errno::OPNOTSUPP).and_then(|grants| grants.carry_out(decision));
     verb(server, |server, fx| match decided {
-        Ok(record) => {
-            server.tell_decision(&record, fx);
+        Ok(records) => {
+            records.iter().for_each(|record| server.tell_decision(record, fx));
             fx.answer(ticket, Answer::Written(len));
         }
         Err(errno) => fx.fail(ticket, errno),

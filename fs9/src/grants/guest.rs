@@ -1,7 +1,7 @@
 //! Somebody who has come with a key: what may be done, as long as it lasts, and what was decided.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs9_grants::audit::{Event, Record};
 use fs9_grants::{Chain, GrantId, Granted, Key, Refusal, Right, Rights};
@@ -77,6 +77,8 @@ impl Guest {
     /// # Errors
     /// EACCES; EKEYREVOKED where it might have been done by what has ended.
     pub fn decide(&self, wish: &Wish) -> Result<(), Errno> {
+        // It is decided and noted at once: nothing is taken back in between.
+        let mut decided = self.decided();
         let decision = self.may(wish);
         let refused = |errno| if errno == Errno::KEYREVOKED { "it has ended" } else { "it was not granted" };
         let record = match decision {
@@ -86,7 +88,7 @@ impl Guest {
             Err(errno) => Record { reason: Some(refused(errno).into()), ..Record::of(Event::Refused) },
         };
         let (name, rights) = (Some(wish.path.clone()), Some(wish.rights));
-        self.note(Record { name, rights, ..record });
+        self.note(&mut decided, Record { name, rights, ..record });
         decision.map(drop)
     }
 
@@ -111,11 +113,15 @@ impl Guest {
     pub fn has_lost(&self) -> bool {
         let now = self.clock.now();
         let mut lost = false;
+        if self.passes.iter().all(|pass| pass.lasts(now)) {
+            return lost;
+        }
+        let mut decided = self.decided();
         for pass in self.passes.iter().filter(|pass| !pass.lasts(now)) {
             if !pass.ended.swap(true, Ordering::Relaxed) {
                 let why = if pass.revoked.load(Ordering::Relaxed) { "revoked" } else { "expired" };
                 let (grants, reason) = (vec![pass.granted.id()], Some(why.to_owned()));
-                self.note(Record { grants, reason, ..Record::of(Event::Ended) });
+                self.note(&mut decided, Record { grants, reason, ..Record::of(Event::Ended) });
                 lost = true;
             }
         }
@@ -154,20 +160,32 @@ impl Guest {
         self.passes.iter().flat_map(|pass| pass.granted.ids())
     }
 
-    /// All that follows from a grant has ended.
-    pub fn revoke(&self, id: &GrantId) {
+    /// All that follows from a grant has ended. Returns what was decided before.
+    pub fn revoke(&self, id: &GrantId) -> Vec<Record> {
+        let mut decided = self.decided();
         let follow = self.passes.iter().filter(|pass| pass.granted.ids().any(|one| one == *id));
         follow.for_each(|pass| pass.revoked.store(true, Ordering::Relaxed));
+        std::mem::take(&mut *decided)
     }
 
     /// What was decided since this was last asked.
     pub fn take_decided(&self) -> Vec<Record> {
-        std::mem::take(&mut *self.decided.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.decided())
     }
 
-    fn note(&self, record: Record) {
-        let record = Record { time: self.clock.now(), session: Some(self.session), key: Some(self.key), ..record };
-        self.decided.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    /// These could not be written down.
+    pub fn put_back(&self, mut records: Vec<Record>) {
+        let mut decided = self.decided();
+        records.append(&mut decided);
+        *decided = records;
+    }
+
+    fn decided(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, decided: &mut Vec<Record>, record: Record) {
+        decided.push(Record { time: self.clock.now(), session: Some(self.session), key: Some(self.key), ..record });
     }
 }
 

@@ -158,7 +158,7 @@ fn a_part_is_revoked_alone() {
 fn a_grant_is_found_by_the_beginning_of_its_id() {
     let (node, holder) = (Node::new(), person(1));
     let ids: Vec<_> = (0..40).map(|_| node.grant(&holder, 600).last().id().to_string()).collect();
-    let revoke = |beginning: &str| node.grants().revoke(beginning).map(|record| record.grants[0].to_string());
+    let revoke = |beginning: &str| node.grants().revoke(beginning).map(|records| records[0].grants[0].to_string());
     assert_eq!(revoke(&ids[7][..20]).as_ref(), Ok(&ids[7]));
     // Of forty letters out of 32 two are the same.
     let doubled = ids.iter().map(|id| &id[..1]).find(|one| ids.iter().filter(|id| id.starts_with(one)).count() > 1);
@@ -311,4 +311,23 @@ fn what_is_for_other_nodes_lets_nobody_in() {
     assert_eq!(record.chain, Some(own.clone()));
     let reason = admit(&[own.clone(), own]).expect_err("which?");
     assert!(reason.starts_with("what was shown has two grants for the node fs9:"), "{reason}");
+}
+
+#[test]
+fn what_was_allowed_before_is_written_before_what_takes_it_back() {
+    let (node, holder) = (Node::new(), person(1));
+    let chain = node.grant(&holder, 600);
+    let guest = node.admit(&holder, None).expect("granted");
+    assert_eq!(guest.decide(&read_jobs()), Ok(()));
+    let told = node.grants().revoke(&chain.last().id().to_string()).expect("written");
+    assert_eq!(guest.decide(&read_jobs()), Err(Errno::KEYREVOKED));
+    assert_eq!(node.grants().record(&guest).unwrap().len(), 1);
+    use Event::*;
+    assert_eq!(told.iter().map(|record| record.event).collect::<Vec<_>>(), [Allowed, Revoked]);
+    assert_eq!(node.events(), [Started, Granted, Admitted, Allowed, Revoked, Refused]);
+    // What cannot be written down is not told either.
+    assert_eq!(guest.decide(&read_jobs()), Err(Errno::KEYREVOKED));
+    node.grants().desk().ledger = Ledger::full();
+    assert_eq!(node.grants().revoke(&chain.last().id().to_string()).err(), Some(Errno::IO));
+    assert_eq!(node.grants().record(&guest), Err(Errno::IO));
 }
