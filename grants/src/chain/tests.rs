@@ -320,21 +320,3 @@ fn ids_and_chains_are_texts_for_people() {
     assert_eq!("x".parse::<GrantId>(), Err(crate::IdError));
     assert_eq!(format!("{id:?}"), id.to_string());
 }
-
-/// How long the check of a chain of three takes: `cargo test --release -p fs9-grants -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn how_long_a_check_takes() {
-    let (node, holder, chain) = (Person::new(0).key, Person::new(3).key, chain_of(3));
-    let mut times: Vec<_> = (0..2000)
-        .map(|_| {
-            let start = std::time::Instant::now();
-            let chain = Chain::from_bytes(chain.as_bytes()).unwrap();
-            let granted = chain.verify(&node, &holder, NOW, |_| false).unwrap();
-            std::hint::black_box(granted);
-            start.elapsed()
-        })
-        .collect();
-    times.sort();
-    println!("a chain of three: {:?} median, {:?} 99th of a hundred", times[1000], times[1980]);
-}

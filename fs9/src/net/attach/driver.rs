@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::asked::Asked;
 use super::dial::{self, Backoff, Begun, Search};
-use super::link::Link;
+use super::link::{Link, State};
 use super::meeting::Meeting;
 use super::said;
 use super::ssh::Program;
@@ -102,6 +102,8 @@ impl Driver {
             });
             self.tell(events, "nothing was heard of it for too long");
             if ended {
+                // Others may know the link for longer, such as inodes that the kernel has not forgotten.
+                self.link.hear(State::close);
                 return;
             }
             if let Err(reason) = self.step(now, &mut patience) {

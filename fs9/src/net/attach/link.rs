@@ -283,6 +283,12 @@ impl State {
         self.client.handle_broken(now);
     }
 
+    /// There will be none any more.
+    pub(super) fn close(&mut self) {
+        self.stream = None;
+        self.unsent.clear();
+    }
+
     /// A frame has come. What it answers is to be given once the lock is released.
     pub(super) fn settle<'a>(&mut self, answer: &mut Answer<'a, Asked>) {
         match answer {
