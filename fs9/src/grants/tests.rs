@@ -331,3 +331,16 @@ fn what_was_allowed_before_is_written_before_what_takes_it_back() {
     assert_eq!(node.grants().revoke(&chain.last().id().to_string()).err(), Some(Errno::IO));
     assert_eq!(node.grants().record(&guest), Err(Errno::IO));
 }
+
+#[test]
+fn a_chain_is_verified_when_somebody_comes_and_not_when_it_is_used() {
+    let (node, holder) = (Node::new(), person(1));
+    let chain = node.grant(&holder, 600);
+    let guest = node.admit(&holder, Some(&chain)).expect("granted");
+    // Nobody is told: who verified it once more would find that it was taken back.
+    node.grants().desk().revoked.insert(chain.last().id());
+    for _ in 0..1000 {
+        assert_eq!(guest.decide(&read_jobs()), Ok(()));
+    }
+    assert_eq!(node.admit(&holder, Some(&chain)).err(), Some(Errno::KEYREVOKED));
+}
