@@ -6,10 +6,15 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
+use fs9_grants::{Chain, Secret, Terms};
+use fs9_proto::{Dialect, Fid, Request};
 use fs9_tests::keyed::{Node, errno, names, open, waiting_reader, waits};
+use fs9_tests::ninep::{BOTH, Client, ROOT, Said, data};
 use fs9_tests::process::resources;
-use fs9_tests::{stdout, wait_for};
+use fs9_tests::proxy::{Fault, Proxy};
+use fs9_tests::{fs9, stdout, tls, wait_for};
 
+const EIO: i32 = 5;
 const EACCES: i32 = 13;
 const ESHUTDOWN: i32 = 108;
 const EKEYREVOKED: i32 = 128;
@@ -223,5 +228,79 @@ fn a_guest_that_goes_leaves_nothing_behind_and_a_node_that_goes_takes_it_along()
     three.middle.detach();
     assert_eq!(errno(reader.join().unwrap()), ESHUTDOWN);
     wait_for("all of them to end", || (sessions() == 0).then_some(()));
+    three.check();
+}
+
+#[test]
+fn what_the_relay_takes_back_ends_also_while_the_node_behind_is_away() {
+    let (near, middle, far) = (Node::new(), Node::with(&["--export-nodes"]), Node::new());
+    far.sh("touch jobs; echo first > logs");
+    far.grant(&["own"], &middle, "--read --for 1h");
+    let proxy = Proxy::before(&far.address.replace("tls:", "tcp:"), Fault::None, 1);
+    let (path, address) = (middle.path("n/far"), proxy.address().replace("tcp:", "tls:"));
+    stdout(fs9(&["attach", path.to_str().unwrap(), &address, "--accept-new"]).output().unwrap());
+    let three = Three { near, middle, far };
+    let (_, passed) = three.passed_on(&["jobs", "logs"], "--read --write", &three.middle);
+    let relay = three.middle.grant(&["n/far"], &three.near, "--read --write --list --for 1h");
+    three.comes_with(&[&passed]);
+    let reader = waiting_reader(&three.far, three.path("jobs"), "jobs");
+    let logs = three.path("logs");
+    let writer = std::thread::spawn(move || open(&logs, false, true)?.write(b"second"));
+    three.far.mount.wait_channel("logs", "a writer", |channel| waits(channel, "write"));
+    proxy.shut();
+    wait_for("the link to be gone", || (three.middle.mount.status()["nodes"][0]["state"] != "up").then_some(()));
+    three.middle.revoke(&relay);
+    assert_eq!(errno(reader.join().unwrap()), EKEYREVOKED);
+    // Whether the message arrived nobody here can know.
+    assert!([EKEYREVOKED, EIO].contains(&errno(writer.join().unwrap())));
+    assert_eq!(three.refused(), EKEYREVOKED);
+    three.check();
+}
+
+/// A standard client with a key of its own, which attaches again and again on one connection.
+#[test]
+fn any_client_shows_what_it_has_passed_on_in_the_file_of_tauth() {
+    let three = Three::new();
+    let (secret, relay) = (Secret::from_seed(&[7; 32]), three.middle.id().parse().unwrap());
+    let grant = |node: &Node, name: &str, more: &str| {
+        let (path, key) = (node.path(name).display().to_string(), secret.key().to_string());
+        let words = ["grant", &path, "--to", &key, "--read", "--write", "--for", "1h"];
+        let words: Vec<_> = words.into_iter().chain(more.split_whitespace()).collect();
+        stdout(node.run(&words)).trim_end().to_owned()
+    };
+    grant(&three.middle, "n/far", "");
+    let chain: Chain = grant(&three.far, "jobs", "--delegate 1").parse().unwrap();
+    let given = chain.last().grant().clone();
+    let terms = Terms {
+        holder: relay,
+        names: given.names,
+        rights: given.rights,
+        not_before: given.not_before,
+        not_after: given.not_after,
+        nonce: [1; 16],
+        depth: Default::default(),
+    };
+    let passed = format!("{}\n", chain.delegate(&secret, terms).unwrap());
+    let port = three.middle.address.rsplit_once(':').unwrap().1.parse().unwrap();
+    for dialect in [Dialect::Old, Dialect::Linux] {
+        let mut client = Client::new(Box::new(tls::connect(port, 7)), dialect).greeted();
+        let uid = (dialect != Dialect::Old).then_some(0);
+        let (afid, uname, aname) = (Fid(100), "", "");
+        for _ in 0..12 {
+            assert_eq!(client.ask(&Request::Auth { afid, uname, aname, uid }), Said::Done);
+            let (first, rest) = passed.as_bytes().split_at(50);
+            for (offset, data) in [(0, first), (50, rest)] {
+                let written = client.ask(&Request::Write { fid: afid, offset, data });
+                assert_eq!(written, Said::Wrote(data.len() as u32));
+            }
+            assert_eq!(client.ask(&Request::Attach { fid: ROOT, afid, uname, aname, uid }), Said::Done);
+            assert_eq!((client.walk(1, "n/far/jobs"), client.open(1, BOTH)), (Said::Done, Said::Done));
+            assert_eq!((client.write(Fid(1), "hello"), client.read(Fid(1))), (Said::Wrote(5), data("hello")));
+            assert_eq!((client.clunk(Fid(1)), client.clunk(ROOT)), (Said::Done, Said::Done));
+        }
+    }
+    wait_for("the last of them to be gone", || {
+        (three.far.mount.status()["sessions"].as_array().unwrap().len() == 1).then_some(())
+    });
     three.check();
 }

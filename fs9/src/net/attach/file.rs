@@ -228,6 +228,10 @@ impl File {
         let errno = if reason == Reason::Revoked { Errno::KEYREVOKED } else { Errno::INTR };
         state.answers.extend(askers.map(|asker| (asker.then, Told::Failed(errno))));
         state.client.release(fid, how);
+        if reason == Reason::Revoked {
+            // The node says so too, if it can be reached. Otherwise nobody waits for that.
+            state.interrupt_all(fid);
+        }
     }
 }
 

@@ -53,8 +53,8 @@ pub struct Link {
 pub struct State {
     /// The machine that knows 9P.
     pub client: Client<Asked>,
-    /// What requests at the doors became, by their numbers there, for those that are interrupted.
-    calls: FxHashMap<u64, (Name, Call)>,
+    /// What requests at the doors became, and of which file, by their numbers there, for those that are interrupted.
+    calls: FxHashMap<u64, (Name, Call, Option<Fid>)>,
     /// What is open there.
     pub files: FxHashMap<Fid, File>,
     /// What is to be said without asking, once the lock is released.
@@ -219,7 +219,8 @@ impl State {
         };
         match refused {
             Ok((call, name)) => {
-                self.calls.extend(name.map(|name| (name.id, (name, call))));
+                let fid = requests.last().and_then(Request::fid);
+                self.calls.extend(name.map(|name| (name.id, (name, call, fid))));
                 Some(call)
             }
             Err((asked, errno)) => {
@@ -231,7 +232,7 @@ impl State {
 
     /// A request at a door is answered: what it became, if it can be interrupted still.
     pub(super) fn end_call(&mut self, name: Name) -> Option<Call> {
-        let (known, call) = *self.calls.get(&name.id)?;
+        let (known, call, _) = *self.calls.get(&name.id)?;
         if known != name {
             return None; // the number is another's by now
         }
@@ -241,9 +242,16 @@ impl State {
 
     /// Request `id` of a door is interrupted. False if there is none.
     pub(super) fn interrupt(&mut self, id: u64) -> bool {
-        let call = self.calls.get(&id).map(|(_, call)| *call);
+        let call = self.calls.get(&id).map(|(_, call, _)| *call);
         call.into_iter().for_each(|call| self.client.cancel(Instant::now(), call));
         call.is_some()
+    }
+
+    /// All that is asked of a file is interrupted.
+    pub(super) fn interrupt_all(&mut self, file: Fid) {
+        let of_it = self.calls.values().filter(|(_, _, fid)| *fid == Some(file));
+        let calls: Vec<_> = of_it.map(|(_, call, _)| *call).collect();
+        calls.into_iter().for_each(|call| self.client.cancel(Instant::now(), call));
     }
 
     /// Says what is known without asking.

@@ -63,6 +63,9 @@ impl Owed {
 
     fn fail(mut self, errno: Errno) {
         self.is_answered = true;
+        // Who was interrupted, and did not ask for that, has lost what it had open.
+        let has_less = errno == Errno::INTR && self.client.state().guests().iter().any(|guest| guest.has_less());
+        let errno = if has_less { Errno::KEYREVOKED } else { errno };
         self.client.fail(self.tag, errno);
     }
 }

@@ -21,7 +21,7 @@ use crate::net::porter::House;
 use crate::server::Flags;
 use crate::server::access::{Sight, rights};
 use crate::ticket::Effects;
-use crate::tree::File;
+use crate::tree::{File, NodeId};
 use crate::view::View;
 
 /// So many nodes one client may use through this one, so that one does not take all the links there are.
@@ -35,8 +35,11 @@ impl Door<'_> {
     pub(in super::super) fn branch(&self, root: File, guest: &Guest) -> Result<Arc<Link>, Refused> {
         let place = (guest.session, root.node);
         let mut state = self.client.state();
-        // One that the node has refused is tried anew.
-        let ended = state.branches.extract_if(.., |_, branch| branch.link().ended().is_some()).collect::<Vec<_>>();
+        let guests: Vec<_> = state.guests().iter().filter(|guest| Arc::strong_count(guest) > 1).cloned().collect();
+        let is_gone = |session| guests.iter().all(|guest| guest.session != session);
+        // One that the node has refused is tried anew; who has no fid any more needs none.
+        let is_over = |place: &(u64, NodeId), branch: &mut Branch| branch.link().ended().is_some() || is_gone(place.0);
+        let ended: Vec<_> = state.branches.extract_if(.., is_over).collect();
         let (known, count) = (state.branches.get(&place).map(|branch| branch.link().clone()), state.branches.len());
         drop(state);
         drop(ended);
