@@ -299,3 +299,122 @@ fn whoever_dials_can_harm_only_itself() {
     });
     assert!(met.messages > 100 && met.protocol > 50 && met.capabilities > 5, "{met:?}");
 }
+
+/// Somebody who dials and keeps to no more of the protocol than he wants to.
+struct Rude {
+    stream: TcpStream,
+    session: [u8; 24],
+}
+
+impl Rude {
+    /// Dials, for a new session or to go on with one, of which it has received nothing.
+    fn dial(address: &str, session: [u8; 24]) -> Rude {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&[b"fs9.peers.1\n", &session[..], &[0; 8]].concat()).unwrap();
+        let mut hello = [0; 44];
+        stream.read_exact(&mut hello).unwrap();
+        Rude { stream, session: hello[12..36].try_into().unwrap() }
+    }
+
+    fn say(&mut self, body: &[u8]) -> io::Result<()> {
+        self.stream.write_all(&[&(body.len() as u32 + 4).to_le_bytes()[..], body].concat())
+    }
+
+    /// Says that it is there, again and again, until the other side has hung up.
+    fn insist(mut self) {
+        self.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        while self.say(&[6]).is_ok() {
+            if let Ok(0) = self.stream.read(&mut [0; 4096]) {
+                return;
+            }
+        }
+    }
+}
+
+/// A listener with little patience, and its address.
+fn impatient() -> (remote::Listener, String) {
+    let options = remote::Options::new().linger(Duration::from_millis(200)).keep_alive(Duration::from_millis(200));
+    let listener = options.listen("tcp://127.0.0.1:0").unwrap();
+    let address = listener.address().strip_prefix("tcp://").unwrap().to_owned();
+    (listener, address)
+}
+
+#[test]
+fn who_does_not_say_goodbye_is_not_waited_for_for_ever() {
+    const LEFT: [u8; 11] = [4, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0];
+    const END: [u8; 19] = [1, 0, 0, 0, 0, 1, 3, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7, 0];
+    let ways: [fn(&mut Rude); 3] = [|_| {}, |rude| rude.say(&LEFT).unwrap(), |rude| rude.say(&END).unwrap()];
+    within(PATIENCE * 3, move || {
+        let (listener, address) = impatient();
+        for way in ways {
+            let mut rude = Rude::dial(&address, [0; 24]);
+            let end: Peer<Vec<u8>, Vec<u8>> = listener.open().unwrap();
+            way(&mut rude);
+            drop(end);
+            rude.insist();
+        }
+    });
+}
+
+#[test]
+fn who_does_not_read_is_not_waited_for_for_ever() {
+    within(PATIENCE * 3, || {
+        let (listener, address) = impatient();
+        let mut rude = Rude::dial(&address, [0; 24]);
+        let end: Peer<Vec<u8>, Vec<u8>> = listener.open().unwrap();
+        end.send(vec![7; 4_000_000]).unwrap();
+        drop(end);
+        // It says that it is there, and takes nothing.
+        while rude.say(&[6]).is_ok() {
+            std::thread::sleep(SHORT);
+        }
+    });
+}
+
+#[test]
+fn who_dials_again_and_again_does_not_put_off_the_end() {
+    within(PATIENCE * 3, || {
+        let (listener, address) = impatient();
+        let mut rude = Rude::dial(&address, [0; 24]);
+        let session = rude.session;
+        let end: Peer<Vec<u8>, Vec<u8>> = listener.open().unwrap();
+        drop(end);
+        while rude.session == session {
+            rude = Rude::dial(&address, session);
+        }
+        assert_eq!(rude.session, [0; 24], "there is no such session any more");
+    });
+}
+
+/// A message on channel `number`, with a new end beside it.
+fn nested(number: u32, end: u32) -> Vec<u8> {
+    [&[1], &number.to_le_bytes()[..], &[1], &end.to_le_bytes(), &[7; 8], &[0]].concat()
+}
+
+#[test]
+fn ends_in_messages_of_ends_do_not_exhaust_a_stack() {
+    within(PATIENCE * 3, || {
+        let (listener, address) = impatient();
+        let mut rude = Rude::dial(&address, [0; 24]);
+        let end: Peer<Vec<u8>, Vec<u8>> = listener.open().unwrap();
+        let ends = (0..remote::CHANNELS as u32 - 1).map(|depth| 2 * depth + 3);
+        for (channel, end) in std::iter::once(0).chain(ends.clone()).zip(ends) {
+            rude.say(&nested(channel, end)).unwrap();
+        }
+        rude.say(&[6]).unwrap();
+        rude.stream.set_read_timeout(Some(SHORT)).unwrap();
+        let (mut beside, mut heard) = (Vec::new(), Vec::<u8>::new());
+        // After the pong all of that has been understood.
+        while !heard.windows(5).any(|frame| frame == [5, 0, 0, 0, 7]) {
+            beside.extend(end.try_recv_with().into_iter().flat_map(|(_, beside)| beside));
+            let mut bytes = [0; 100];
+            let len = rude.stream.read(&mut bytes).unwrap_or(0);
+            heard.extend(&bytes[..len]);
+        }
+        assert_eq!(beside.len(), 1);
+        let small = std::thread::Builder::new().stack_size(256 << 10);
+        small.spawn(move || drop((beside, end))).unwrap().join().unwrap();
+        rude.insist();
+    });
+}

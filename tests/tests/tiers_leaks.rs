@@ -208,6 +208,31 @@ fn a_program_inherits_no_end_of_another_channel() {
 }
 
 #[test]
+fn a_connection_that_carries_an_end_of_its_own_leaves_nothing() {
+    let _alone = Alone::new();
+    let listener = remote::listen("tcp://127.0.0.1:0").unwrap();
+    let threads = || fs::read_dir("/proc/self/task").unwrap().count();
+    // The watcher's thread stays.
+    drop(process::pair::<(), ()>().unwrap());
+    let before = (descriptors(), threads());
+    for number in 0..20 {
+        let here: Duplex = remote::dial(listener.address()).unwrap();
+        let there: Duplex = listener.accept().unwrap();
+        let (home, away): (Duplex, Duplex) = pair();
+        here.send_with(note(number, HEAD), vec![away.into()]).unwrap();
+        // What came over it goes back over it: both ends of that relay are at the other side.
+        there.send_with(note(number, HEAD), there.recv_with().unwrap().1).unwrap();
+        let back: Duplex = here.recv_with().unwrap().1.remove(0).claim().unwrap();
+        drop((here, there));
+        home.send(note(number, HEAD)).unwrap();
+        assert_eq!(number_of(&back.recv_timeout(PATIENCE).unwrap()), number);
+        drop((home, back));
+        let has_all = || descriptors() <= before.0 && threads() <= before.1;
+        wait_for("all to be given back", || has_all().then_some(()));
+    }
+}
+
+#[test]
 fn a_thousand_connections_to_an_address_leave_nothing() {
     let _alone = Alone::new();
     let listener = remote::listen("tcp://127.0.0.1:0").unwrap();

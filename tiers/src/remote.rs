@@ -29,6 +29,9 @@
 //! was killed, or ended without having dropped it: from elsewhere this looks like any other silence. Where the far program was
 //! started again meanwhile, it says that it knows nothing of the session, and the reason is [`Lost`](Reason::Lost).
 //!
+//! Who has dropped all of its ends waits for the other side to do so, too, and to have all that was sent: for `keep_alive`
+//! and `linger` together, or for longer while something still goes out.
+//!
 //! A session is resumed at the listener that it came from. Keep that for as long as its sessions are to outlive their links;
 //! once it is dropped, those that are there go on until their link breaks.
 //!

@@ -41,6 +41,8 @@ pub(super) struct Writer {
     /// Frames that were ever kept, and those that the far side has.
     pub numbered: u64,
     pub acknowledged: u64,
+    /// Bytes that streams have taken, ever.
+    pub gone: u64,
 }
 
 impl Writer {
@@ -53,6 +55,7 @@ impl Writer {
             next: 0,
             numbered: 0,
             acknowledged: 0,
+            gone: 0,
         }
     }
 
@@ -125,7 +128,10 @@ impl Writer {
                 *piece = IoSlice::new(bytes);
             }
             match carrier.send(&pieces[..count]) {
-                Ok(sent) => advance(&mut self.queue, sent),
+                Ok(sent) => {
+                    advance(&mut self.queue, sent);
+                    self.gone += sent as u64;
+                }
                 Err(error) => return self.stop(error),
             }
         }

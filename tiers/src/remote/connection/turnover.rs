@@ -26,21 +26,23 @@ impl Connection {
         if channel.has_told() != Halves::BOTH {
             return;
         }
-        if channel.has_left() == Halves::BOTH {
-            let was_closing = entry.is_closing;
+        let is_over = channel.has_left() == Halves::BOTH;
+        let was_closing = std::mem::replace(&mut entry.is_closing, true);
+        if is_over {
             table.channels.remove(&channel.number());
-            if was_closing {
-                self.lead.release();
-            }
-            let was_last = table.channels.is_empty();
-            drop(table);
-            if was_last {
-                self.finish();
-            }
-        } else if !entry.is_closing {
-            entry.is_closing = true;
-            drop(table);
-            self.depend();
+        }
+        let is_last = table.channels.is_empty();
+        let is_parting = table.channels.values().all(|entry| entry.is_closing);
+        drop(table);
+        match (was_closing, is_over) {
+            (true, true) => self.lead.release(),
+            (false, false) => drop(self.depend()),
+            _ => {}
+        }
+        if is_last {
+            self.finish();
+        } else if is_parting {
+            self.set_farewell();
         }
     }
 
@@ -48,7 +50,7 @@ impl Connection {
     pub(super) fn finish(&self) {
         if self.is_behind() {
             // The watcher comes back to this.
-            return;
+            return self.set_farewell();
         }
         self.is_over.store(true, Ordering::SeqCst);
         self.writer().disconnect();
