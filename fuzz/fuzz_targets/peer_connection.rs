@@ -1,12 +1,14 @@
-//! Peers whose far side is hostile: greetings, frames in any order and cut anywhere, links that are replaced, while this side sends,
-//! receives and drops ends. No panic, no memory beyond the longest message, and whatever was said, nonsense ends it in the end.
+//! Peers whose far side is hostile: greetings, frames in any order and cut anywhere, links that are replaced, while this side
+//! sends, receives and drops ends. No panic, no memory beyond the longest message, and whatever was said, nonsense ends it in
+//! the end: then nobody has its links any more.
 #![no_main]
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, PipeReader, PipeWriter, pipe};
+use std::io::{self, ErrorKind, IoSlice, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use fs9_fuzz::{allocated, sized};
 use fs9_tiers::message::LIMIT;
@@ -19,10 +21,13 @@ const MEMORY: usize = LIMIT + (2 << 20);
 /// The bytes of a greeting, and of what it begins with.
 const HELLO: usize = 44;
 const VERSION: &[u8] = b"fs9.peers.1\n";
+/// So long the threads of this side may take to give back what they have, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fuzz_target!(|bytes: &[u8]| {
     let before = allocated();
-    let mut talk = Talk { input: bytes, listener: unbound().unwrap(), link: None, peers: vec![], beside: vec![] };
+    let listener = unbound().unwrap();
+    let mut talk = Talk { input: bytes, listener, link: None, peers: vec![], beside: vec![], links: vec![] };
     while !talk.input.is_empty() {
         talk.step();
         assert!(allocated() < before + MEMORY, "{} bytes", allocated() - before);
@@ -37,29 +42,68 @@ struct Wire {
     said: Vec<u8>,
     /// There is no end of nonsense.
     is_flooding: bool,
+    /// There is a byte in the bell.
+    has_rung: bool,
 }
 
-#[derive(Clone, Default)]
-struct Link(Arc<Mutex<Wire>>);
+/// A link as the far side has it, and a pipe that is readable while something comes over it.
+struct Ends {
+    wire: Mutex<Wire>,
+    bell: (PipeReader, PipeWriter),
+}
 
-/// Never readable: all that comes is there when somebody looks.
-static SILENCE: LazyLock<(PipeReader, PipeWriter)> = LazyLock::new(|| pipe().unwrap());
+#[derive(Clone)]
+struct Link(Arc<Ends>);
+
+/// Always writable: whatever is sent is taken.
+static SINK: LazyLock<(PipeReader, PipeWriter)> = LazyLock::new(|| pipe().unwrap());
+
+impl Link {
+    fn new() -> Link {
+        Link(Arc::new(Ends { wire: Mutex::default(), bell: pipe().unwrap() }))
+    }
+
+    fn wire(&self) -> MutexGuard<'_, Wire> {
+        self.0.wire.lock().unwrap()
+    }
+
+    /// The far side does something about what comes.
+    fn come(&self, change: impl FnOnce(&mut Wire)) {
+        let mut wire = self.wire();
+        change(&mut wire);
+        if !wire.has_rung {
+            wire.has_rung = true;
+            (&self.0.bell.1).write_all(&[0]).unwrap();
+        }
+    }
+
+    /// Nothing has come.
+    fn be_silent(&self, wire: &mut Wire) {
+        if wire.has_rung {
+            wire.has_rung = false;
+            (&self.0.bell.0).read_exact(&mut [0]).unwrap();
+        }
+    }
+}
 
 impl Stream for Link {
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut wire = self.0.lock().unwrap();
+        let mut wire = self.wire();
         if wire.is_flooding && wire.coming.is_empty() {
             buffer.fill(0xff);
             return Ok(buffer.len());
         }
-        match io::Read::read(&mut wire.coming, buffer)? {
-            0 => Err(ErrorKind::WouldBlock.into()),
+        match wire.coming.read(buffer)? {
+            0 => {
+                self.be_silent(&mut wire);
+                Err(ErrorKind::WouldBlock.into())
+            }
             len => Ok(len),
         }
     }
 
     fn write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut wire = self.0.lock().unwrap();
+        let mut wire = self.wire();
         // No more than the answer to the greeting is of interest.
         let more = HELLO - wire.said.len();
         wire.said.extend(pieces.iter().flat_map(|piece| piece.iter()).take(more));
@@ -67,11 +111,11 @@ impl Stream for Link {
     }
 
     fn input(&self) -> BorrowedFd<'_> {
-        SILENCE.0.as_fd()
+        self.0.bell.0.as_fd()
     }
 
     fn output(&self) -> BorrowedFd<'_> {
-        SILENCE.1.as_fd()
+        SINK.1.as_fd()
     }
 }
 
@@ -83,6 +127,8 @@ struct Talk<'a> {
     /// Those that receive stay, for by them the connections are read.
     peers: Vec<(Option<Sender<Vec<u8>>>, Receiver<Vec<u8>>)>,
     beside: Vec<Capability>,
+    /// All that there ever were.
+    links: Vec<Weak<Ends>>,
 }
 
 impl<'a> Talk<'a> {
@@ -103,7 +149,7 @@ impl<'a> Talk<'a> {
         match self.byte() % 16 {
             0 => self.dial([0; 24]),
             1 => {
-                let said = self.link.as_ref().map(|link| link.0.lock().unwrap().said.clone()).unwrap_or_default();
+                let said = self.link.as_ref().map(|link| link.wire().said.clone()).unwrap_or_default();
                 let session = said.get(12..36).and_then(|session| session.try_into().ok());
                 self.dial(session.unwrap_or([1; 24]));
             }
@@ -150,8 +196,9 @@ impl<'a> Talk<'a> {
         if place < HELLO {
             hello[place] ^= self.byte();
         }
-        let link = Link::default();
-        link.0.lock().unwrap().coming.extend(&hello);
+        let link = Link::new();
+        self.links.push(Arc::downgrade(&link.0));
+        link.come(|wire| wire.coming.extend(&hello));
         if self.listener.admit(link.clone()).is_err() {
             return;
         }
@@ -159,7 +206,7 @@ impl<'a> Talk<'a> {
             self.flood();
             let (sender, receiver) = peer.split();
             self.peers.push((Some(sender), receiver));
-        } else if link.0.lock().unwrap().said[12..36] != hello[12..36] {
+        } else if link.wire().said[12..36] != hello[12..36] {
             // There is no such session.
             return;
         }
@@ -168,7 +215,7 @@ impl<'a> Talk<'a> {
 
     fn say(&mut self, bytes: &[u8]) {
         if let Some(link) = &self.link {
-            link.0.lock().unwrap().coming.extend(bytes);
+            link.come(|wire| wire.coming.extend(bytes));
         }
     }
 
@@ -193,7 +240,7 @@ impl<'a> Talk<'a> {
     /// Nothing but nonsense comes from now on, so that the session ends.
     fn flood(&mut self) {
         if let Some(link) = self.link.take() {
-            link.0.lock().unwrap().is_flooding = true;
+            link.come(|wire| wire.is_flooding = true);
             for (_, receiver) in &self.peers {
                 while receiver.recv().is_ok() {}
             }
@@ -203,5 +250,12 @@ impl<'a> Talk<'a> {
     fn end(mut self) {
         self.beside.clear();
         self.flood();
+        let links = std::mem::take(&mut self.links);
+        drop(self);
+        let deadline = Instant::now() + PATIENCE;
+        while links.iter().any(|link| link.strong_count() > 0) {
+            assert!(Instant::now() < deadline, "somebody has a link that brought nothing but nonsense in the end");
+            thread::yield_now();
+        }
     }
 }
