@@ -60,16 +60,17 @@ impl Node {
         patient(move || TcpStream::connect(address).unwrap().into())
     }
 
-    /// Grants the key of the state directory `name`, which is made, some rights.
-    fn grant(&self, name: &str, rights: &[&str]) {
+    /// Grants the key of the state directory `name`, which is made, some rights. Returns the key.
+    fn grant(&self, name: &str, rights: &[&str]) -> String {
         let key = stdout(fs9(&["id", "--state"]).arg(self.beside(name)).output().unwrap());
         let mut grant = fs9(&["grant", self.0.path("").to_str().unwrap(), "--to", key.trim(), "--for", "1h"]);
         stdout(grant.args(rights).arg("--state").arg(self.beside("state")).output().unwrap());
+        key.trim().to_owned()
     }
 
-    /// Whether somebody is there who has come with a key.
-    fn has_guests(&self) -> bool {
-        self.0.status()["sessions"].as_array().unwrap().iter().any(|session| session["key"].is_string())
+    /// Whether somebody is there who has come with that key.
+    fn has(&self, key: &str) -> bool {
+        self.0.status()["sessions"].as_array().unwrap().iter().any(|session| session["key"] == key)
     }
 }
 
@@ -78,7 +79,7 @@ fn a_kernel_mounts_a_node_plainly_through_tls_and_by_ssh() {
     let node = Node::new();
     let mount = &node.0;
     mount.run("fs9 new p/jobs; fs9 new p/steps");
-    node.grant("guest", &["--read", "--write", "--list", "--create"]);
+    let guest = node.grant("guest", &["--read", "--write", "--list", "--create"]);
     let ports = [node.local(), node.remote(), node.remote(), node.remote(), node.remote(), node.local()];
     let opening = (3..).zip(ports).map(|(fd, port)| format!("{fd}<>/dev/tcp/127.0.0.1/{port} ")).collect::<String>();
     let lines = (1..=6).map(|line| format!("ssl{line}=fd:{}", line + 2)).collect::<Vec<_>>();
@@ -101,7 +102,7 @@ fn a_kernel_mounts_a_node_plainly_through_tls_and_by_ssh() {
     assert!(refused.contains("nothing is granted"), "{refused}");
 
     assert_eq!(kernel.says("tls"), "done");
-    assert!(kernel.says("names").contains(" jobs ") && node.has_guests());
+    assert!(kernel.says("names").contains(" jobs ") && node.has(&guest));
     mount.run("printf hello > p/jobs");
     assert_eq!(kernel.says("through"), "hello");
     assert_eq!(mount.run("cat p/jobs:whole"), mount.run("seq 4000"));
@@ -111,7 +112,7 @@ fn a_kernel_mounts_a_node_plainly_through_tls_and_by_ssh() {
     assert_eq!(kernel.says("killed"), "137");
     wait_waiting(mount, 0);
     assert_eq!(kernel.says("unmount"), "done");
-    wait_for("the node to see that it was unmounted", || (!node.has_guests()).then_some(()));
+    wait_for("the node to see that it was unmounted", || (!node.has(&guest)).then_some(()));
     assert_eq!(kernel.says("ssh"), "done");
     mount.run("printf hello > p/jobs");
     assert_eq!(kernel.says("login"), "hello");

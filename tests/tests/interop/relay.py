@@ -16,6 +16,13 @@ def inward(client, line):
         client.sendall(heard)
 
 
+def carry(way, client, line):
+    try:
+        way(client, line)
+    except OSError:
+        pass  # whoever has gone first does not listen any more
+
+
 at = sys.argv[1]
 if at.isdigit():
     listener = socket.create_server(("127.0.0.1", int(at)))
@@ -31,5 +38,5 @@ for path in sys.argv[2:]:
     line = os.open(path, os.O_RDWR | os.O_NOCTTY)
     tty.setraw(line)
     client = listener.accept()[0]
-    for carry in outward, inward:
-        threading.Thread(target=carry, args=(client, line)).start()
+    for way in outward, inward:
+        threading.Thread(target=carry, args=(way, client, line)).start()
