@@ -5,14 +5,16 @@
 //! | thread | system calls (`calls`) | files and ports (`files`) |
 //! |---|---|---|
 //! | fs9-loop-N | those it needs; files for reading | all: it asks how a user's process has ended |
-//! | fs9-net | the same; takes connections | reads /proc and the state directory; all where it listens at a Unix socket, as above |
+//! | fs9-net | the same; takes connections | reads /proc and the state directory |
 //! | fs9-link | those it needs; makes connections | the state directory; the port of its node |
+//! | carrier (of `fs9 mount9p`) | as fs9-link | none |
 //! | fs9-clerk | all but those that change what a process is | all, for reading |
 //! | fs9-link by ssh, fs9-keeper, fs9-program, fs9-mount | all | all: they start programs, fusermount3 among them |
 //! | fs9-crew | all | all: what runs there is the program's own |
 //!
 //! Landlock takes away what ptrace(2) would allow with processes elsewhere, and with it the sight of their exit codes
-//! in /proc (`do_task_stat` in fs/proc/array.c): who has to see these is not confined by it.
+//! in /proc (`do_task_stat` in fs/proc/array.c). Loops have to see these at each close, and are not confined by it;
+//! fs9-net asks the keeper.
 //!
 //! All threads share one memory. So this holds against being talked into something, not against code of somebody
 //! else's in it.
@@ -32,8 +34,6 @@ pub enum Duty<'a> {
     Loop,
     /// Serves clients from elsewhere.
     Net {
-        /// Some of them are processes of this machine, which it sees end.
-        sees_processes: bool,
         /// Where the nodes are written down to which it takes guests on.
         state: Option<&'a Path>,
     },

@@ -1,7 +1,9 @@
 //! The one thread that does for a server what cannot be done while it is locked: it watches the clock, and starts programs.
 
+use std::fmt;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -9,6 +11,9 @@ use crate::attachment::{Account, Attach};
 use crate::host::{Host, Undecided};
 use crate::net::attach::{Link, Links};
 use crate::tree::NodeId;
+
+/// So long an answer is waited for: the keeper may be writing to a slow disk.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is to be done. Shared by the server, which asks, and the thread that does it.
 #[derive(Debug, Default)]
@@ -19,17 +24,26 @@ pub struct Keeper {
     links: Arc<Links>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Asked {
     alarm: Option<Instant>,
     engaged: Vec<NodeId>,
     attached: Vec<Arc<Link>>,
     undecided: Vec<Undecided>,
+    errands: Vec<Errand>,
     over: bool,
 }
 
+/// What the keeper does for a thread that is confined.
+type Errand = Box<dyn FnOnce() + Send>;
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").field("alarm", &self.alarm).field("over", &self.over).finish_non_exhaustive()
+    }
+}
+
 /// What the thread is to do next.
-#[derive(Debug)]
 pub enum Task {
     /// Tell the server that it is time.
     Tick,
@@ -39,6 +53,8 @@ pub enum Task {
     Reach(Arc<Link>),
     /// Decide what is undecided.
     Decide,
+    /// Do this.
+    Do(Errand),
     /// End.
     End,
 }
@@ -58,7 +74,11 @@ impl Keeper {
         let mut asked = self.asked();
         loop {
             if asked.over {
+                asked.errands.clear(); // who asked is told that there will be no answer
                 return Task::End;
+            }
+            if let Some(errand) = asked.errands.pop() {
+                return Task::Do(errand);
             }
             if let Some(service) = asked.engaged.pop() {
                 return Task::Start(service);
@@ -92,6 +112,19 @@ impl Keeper {
     /// Has the node of a link be reached.
     pub fn reach(&self, link: Arc<Link>) {
         self.ask(|asked| asked.attached.push(link));
+    }
+
+    /// Has the keeper answer a question that the calling thread may not ask the system itself (see
+    /// [`confine`](crate::confine)). None where there is no answer in time, or none any more.
+    pub fn ask_for<T: Send + 'static>(&self, question: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (tell, told) = channel();
+        let errand = Box::new(move || drop(tell.send(question())));
+        self.ask(|asked| {
+            if !asked.over {
+                asked.errands.push(errand);
+            }
+        });
+        told.recv_timeout(PATIENCE).ok()
     }
 
     /// What is to be decided, in the order in which it was asked.
@@ -130,8 +163,6 @@ impl Host for Keeper {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -144,6 +175,20 @@ mod tests {
         assert!(matches!((keeper.next(), keeper.next()), (Task::Start(7), Task::Tick)));
         keeper.end();
         assert!(matches!(keeper.next(), Task::End));
+    }
+
+    #[test]
+    fn it_answers_as_long_as_it_is_there() {
+        let keeper = Keeper::default();
+        std::thread::scope(|threads| {
+            let asked = threads.spawn(|| (keeper.ask_for(|| 7), keeper.ask_for(|| 8)));
+            let Task::Do(errand) = keeper.next() else { panic!("a question") };
+            errand();
+            keeper.end();
+            assert!(matches!(keeper.next(), Task::End));
+            assert_eq!(asked.join().expect("answers").0, Some(7));
+        });
+        assert_eq!(keeper.ask_for(|| 9), None);
     }
 
     #[test]

@@ -158,6 +158,7 @@ impl Served {
                         let undecided = keeper.undecided().into_iter();
                         undecided.for_each(|undecided| decide(undecided, grants.as_deref(), &server));
                     }
+                    Task::Do(errand) => errand(),
                     // Who still waits for a decision is told that there will be none.
                     Task::End => return drop(keeper.undecided()),
                 }

@@ -14,6 +14,7 @@ use super::shell::shown;
 use super::terms::Signer;
 use super::wait::Wait;
 use crate::attachment::Attach;
+use crate::confine::{self, Duty};
 use crate::kernel9p::{self, Access};
 use crate::net::address::Address;
 use crate::net::attach::{Meeting, Program, Reached, reach};
@@ -94,7 +95,10 @@ impl Mount9p {
                     .context("cannot make a socket for the kernel")?;
                 // The kernel speaks with the node before it has mounted anything. Where it does not, nobody has the other
                 // end any more, which ends the thread.
-                let carry = move || drop(carry(&reached.stream, &ours));
+                let carry = move || {
+                    confine::enter(Duty::Link { port: None, state: None });
+                    drop(carry(&reached.stream, &ours));
+                };
                 let thread = thread::Builder::new().name("carrier".into()).spawn(carry).context("cannot carry")?;
                 self.hand_over(dir, kernels)?;
                 Ok(Some(Carrier::Thread(thread)))

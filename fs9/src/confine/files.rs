@@ -17,8 +17,8 @@ const VERSION: ABI = ABI::V7;
 pub fn restrict(duty: &Duty<'_>) -> Result<Option<u32>, RulesetError> {
     let files = Ruleset::default().handle_access(AccessFs::from_all(VERSION))?;
     let ruleset = match *duty {
-        Duty::Loop | Duty::Net { sees_processes: true, .. } => return Ok(None),
-        Duty::Net { state, .. } => may_read(alone(files)?.create()?, [Path::new("/proc")].into_iter().chain(state))?,
+        Duty::Loop => return Ok(None),
+        Duty::Net { state } => may_read(alone(files)?.create()?, [Path::new("/proc")].into_iter().chain(state))?,
         Duty::Link { port, state } => {
             let mut ruleset = alone(files)?.create()?;
             if let Some(port) = port {

@@ -24,7 +24,7 @@ fn confined<T: Send>(duty: Duty<'_>, work: impl FnOnce() -> T + Send) -> T {
 }
 
 const ALL: [Duty<'_>; 4] =
-    [Duty::Loop, Duty::Net { sees_processes: true, state: None }, Duty::Link { port: None, state: None }, Duty::LookUp];
+    [Duty::Loop, Duty::Net { state: None }, Duty::Link { port: None, state: None }, Duty::LookUp];
 
 fn status(name: &str) -> String {
     let status = fs::read_to_string("/proc/thread-self/status").expect("/proc");
@@ -34,7 +34,7 @@ fn status(name: &str) -> String {
 
 #[test]
 fn the_thread_alone_is_confined() {
-    for duty in [Duty::Loop, Duty::Net { sees_processes: false, state: None }, Duty::LookUp] {
+    for duty in [Duty::Loop, Duty::Net { state: None }, Duty::LookUp] {
         let inside = confined(duty, || (status("Seccomp"), status("NoNewPrivs")));
         assert_eq!(inside, ("2".into(), "1".into()), "{duty:?}");
         assert_eq!((status("Seccomp"), status("NoNewPrivs")), ("0".into(), "0".into()));
@@ -67,7 +67,7 @@ fn nothing_is_written_but_what_is_kept() {
     let duty = Duty::Link { port: None, state: Some(state.path()) };
     assert_eq!(confined(duty, || file(dir.path())), Err(ErrorKind::PermissionDenied));
     assert_eq!(confined(duty, || file(state.path())), Ok(()));
-    let duty = Duty::Net { sees_processes: false, state: Some(state.path()) };
+    let duty = Duty::Net { state: Some(state.path()) };
     assert_eq!(confined(duty, || file(state.path())), Err(ErrorKind::PermissionDenied));
     assert!(confined(duty, || fs::read(state.path().join("new"))).is_ok());
 }
@@ -80,10 +80,7 @@ fn only_what_a_duty_needs_is_read() {
     assert_eq!(seen(Duty::Loop), [Ok(()); 2]);
     assert_eq!(seen(Duty::LookUp), [Ok(()); 2]);
     let expected = if offered().landlock.is_some() { [[no, Ok(())], [no, no]] } else { [[Ok(()); 2]; 2] };
-    assert_eq!(
-        [Duty::Net { sees_processes: false, state: None }, Duty::Link { port: None, state: None }].map(seen),
-        expected
-    );
+    assert_eq!([Duty::Net { state: None }, Duty::Link { port: None, state: None }].map(seen), expected);
 }
 
 #[test]
@@ -99,7 +96,7 @@ fn a_link_dials_its_node_and_nobody_else() {
     let knows_ports = offered().landlock.is_some_and(|version| version >= 4);
     assert_eq!(beside, if knows_ports { Err(ErrorKind::PermissionDenied) } else { Ok(()) });
     assert!(confined(Duty::Link { port: None, state: None }, || UnixStream::connect(&path)).is_ok());
-    for duty in [Duty::Loop, Duty::Net { sees_processes: true, state: None }] {
+    for duty in [Duty::Loop, Duty::Net { state: None }] {
         assert_eq!(confined(duty, || dial(port)), Err(ErrorKind::PermissionDenied), "{duty:?}");
     }
 }

@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crate::confine::{self, Duty};
-use address::Address;
 use client::Bell;
 use listen::Listener;
 pub use porter::House;
@@ -59,11 +58,10 @@ impl Net {
         if let Some(grants) = &house.grants {
             grants.when_less(bell.clone().into());
         }
-        let sees_processes = listeners.iter().any(|listener| matches!(listener.address(), Address::Unix(_)));
         let state = Result::as_ref(&*house.identity).ok().map(|identity| identity.state().path(""));
         let porter = Porter::new(listeners.clone(), house, bell.clone())?;
         let thread = thread::Builder::new().name("fs9-net".into()).spawn(move || {
-            confine::enter(Duty::Net { sees_processes, state: state.as_deref() });
+            confine::enter(Duty::Net { state: state.as_deref() });
             porter.run();
         })?;
         Ok(Net { running: Some((thread, bell)), _listeners: listeners })

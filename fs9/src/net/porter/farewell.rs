@@ -47,7 +47,11 @@ impl Porter {
         let is_over = state.is_given_up() || !state.is_admitted || !end.is_of_the_link();
         drop(state);
         match identity {
-            None => drop(self.end_client(client, client.origin.ending(), why)),
+            None => {
+                let origin = client.origin.clone();
+                let ending = self.house.keeper.ask_for(move || origin.ending());
+                self.end_client(client, ending.unwrap_or_else(|| client.origin.ending()), why);
+            }
             Some(identity) if matches!(end, End::Violation(Violation::Greeting)) => {
                 self.end_session(&identity.id, Reason::Closed, "it said goodbye");
             }
