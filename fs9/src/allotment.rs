@@ -18,13 +18,16 @@ pub enum Good {
     Channels,
     /// Descriptors.
     Opens,
+    /// Links of its own to nodes that are attached here.
+    Links,
 }
 
 /// For each of them: at most, the error of one more, and the word for it.
-const TABLE: [(Good, usize, Errno, &str); 3] = [
+const TABLE: [(Good, usize, Errno, &str); 4] = [
     (Good::Connections, 512, Errno::USERS, "connections"),
     (Good::Channels, 4096, Errno::NOSPC, "channels and directories"),
     (Good::Opens, 4096, Errno::MFILE, "descriptors"),
+    (Good::Links, 32, Errno::USERS, "links to nodes behind this one"),
 ];
 /// Bytes of messages that it has sent and nobody has taken; more is ENOSPC.
 const BYTES: usize = 64 << 20;
@@ -51,7 +54,7 @@ impl Allotment {
     /// One key's of a mount with these limits: what the table says, and no more than half of the mount's.
     pub fn new(limits: &Limits, store: &Arc<Store>) -> Arc<Allotment> {
         let whole = |good| match good {
-            Good::Connections => usize::MAX,
+            Good::Connections | Good::Links => usize::MAX,
             Good::Channels => limits.channels,
             Good::Opens => limits.opens,
         };

@@ -271,11 +271,12 @@ impl Grants {
     /// # Errors
     /// It cannot be written: then it must not be done.
     pub fn record(&self, guest: &Guest) -> Result<Vec<Record>, Errno> {
-        let decided = guest.take_decided();
-        if decided.is_empty() {
-            return Ok(decided);
+        if !guest.has_decided() {
+            return Ok(Vec::new());
         }
+        // Nothing is taken back between taking it and writing it.
         let mut desk = self.desk();
+        let decided = guest.take_decided();
         // At the time at which it was decided, by which it is judged.
         decided.into_iter().map(|record| desk.record(record.time, record)).collect()
     }

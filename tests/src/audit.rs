@@ -84,7 +84,8 @@ impl State {
             "refused" if record["name"].is_null() => {
                 // A chain that could not be read is not in the log.
                 let reason = word(record, "reason");
-                let is_full = reason == "this key has 512 connections, as many as a key may have";
+                let is_full = reason == "this key has 512 connections, as many as a key may have"
+                    || reason == "this client has attached 256 times, as often as a client may";
                 let shown = reason.starts_with("what was shown");
                 let admissible = self.admissible(chain.as_ref(), &key, time);
                 ensure(is_full || shown || admissible.is_empty(), "it should have come in")?;

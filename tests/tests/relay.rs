@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use fs9_grants::{Chain, Secret, Terms};
-use fs9_proto::{Dialect, Fid, Request};
+use fs9_proto::{Dialect, Fid, NO_FID, Request};
 use fs9_tests::keyed::{Node, errno, names, open, waiting_reader, waits};
 use fs9_tests::ninep::{BOTH, Client, ROOT, Said, data};
 use fs9_tests::process::resources;
@@ -303,4 +303,22 @@ fn any_client_shows_what_it_has_passed_on_in_the_file_of_tauth() {
         (three.far.mount.status()["sessions"].as_array().unwrap().len() == 1).then_some(())
     });
     three.check();
+}
+
+#[test]
+fn a_client_attaches_so_often_and_no_more() {
+    let alpha = Node::new();
+    alpha.sh("touch jobs");
+    let (path, key) = (alpha.path("jobs").display().to_string(), tls::key_of(7).to_string());
+    stdout(alpha.run(&["grant", &path, "--to", &key, "--read", "--for", "1h"]));
+    let port = alpha.address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let mut client = Client::new(Box::new(tls::connect(port, 7)), Dialect::Linux).greeted();
+    let mut attach =
+        |fid: u32| client.ask(&Request::Attach { fid: Fid(fid), afid: NO_FID, uname: "", aname: "", uid: Some(0) });
+    assert!((0..256).all(|fid| attach(fid) == Said::Done));
+    assert_eq!(attach(256), Said::Failed(24));
+    assert_eq!(client.clunk(Fid(9)), Said::Done);
+    let again = Request::Attach { fid: Fid(9), afid: NO_FID, uname: "", aname: "", uid: Some(0) };
+    assert_eq!(client.ask(&again), Said::Done);
+    alpha.check();
 }

@@ -168,6 +168,11 @@ impl Guest {
         std::mem::take(&mut *decided)
     }
 
+    /// Whether anything was decided since that was last taken.
+    pub fn has_decided(&self) -> bool {
+        !self.decided().is_empty()
+    }
+
     /// What was decided since this was last asked.
     pub fn take_decided(&self) -> Vec<Record> {
         std::mem::take(&mut *self.decided())

@@ -8,12 +8,15 @@ use fs9_grants::Chain;
 use rustix::io::Errno;
 
 use super::{Link, Links};
+use crate::allotment::Share;
 
 /// A link of its own. Dropped, it has ended, and all that is open through it is closed.
 #[derive(Debug)]
 pub struct Branch {
     link: Arc<Link>,
     links: Arc<Links>,
+    /// Of the links that its guest's key may have.
+    _share: Option<Share>,
 }
 
 impl Branch {
@@ -22,10 +25,10 @@ impl Branch {
     ///
     /// # Errors
     /// EMFILE; ENFILE where there are too many; ESTALE where the node was detached.
-    pub fn new(links: Arc<Links>, trunk: &Link, chain: Chain) -> Result<Branch, Errno> {
+    pub fn new(links: Arc<Links>, trunk: &Link, chain: Chain, share: Option<Share>) -> Result<Branch, Errno> {
         let link = Arc::new(Link::branch(trunk, chain)?);
         links.graft(&link)?;
-        Ok(Branch { link, links })
+        Ok(Branch { link, links, _share: share })
     }
 
     /// The link.

@@ -28,6 +28,8 @@ use crate::tree::NodeId;
 
 /// Bytes that may be held for a node; more is ENOSPC.
 const HELD: usize = 64 << 20;
+/// The same by the link of a guest.
+const HELD_FOR_A_GUEST: usize = 4 << 20;
 
 /// Frames that are given to one sendmsg(2).
 const AT_ONCE: usize = 64;
@@ -70,6 +72,8 @@ pub struct State {
     unsent: VecDeque<Bytes>,
     /// When the thread looks up next.
     waking: Option<Instant>,
+    /// So many bytes may be held.
+    room: usize,
     /// Nothing can be asked any more: what is answered instead.
     ended: Option<Errno>,
 }
@@ -98,6 +102,7 @@ impl Link {
             stream: None,
             unsent: VecDeque::new(),
             waking: None,
+            room: HELD,
             ended: None,
         };
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -110,7 +115,9 @@ impl Link {
     /// EMFILE.
     pub(super) fn branch(trunk: &Link, chain: Chain) -> Result<Link, Errno> {
         let how = Attach { grants: vec![chain], accept_new: false, ..trunk.how.clone() };
-        Ok(Link { is_branch: true, ..Link::new(trunk.node, how, trunk.account.clone())? })
+        let link = Link { is_branch: true, ..Link::new(trunk.node, how, trunk.account.clone())? };
+        link.lock().room = HELD_FOR_A_GUEST;
+        Ok(link)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -208,7 +215,7 @@ impl State {
         });
         let refused = match () {
             () if let Some(errno) = self.ended => Err((asked, errno)),
-            () if self.client.kept_bytes() + bytes > HELD => Err((asked, Errno::NOSPC)),
+            () if self.client.kept_bytes() + bytes > self.room => Err((asked, Errno::NOSPC)),
             () => {
                 let name = asked.name();
                 match self.client.ask(Instant::now(), requests, asked) {

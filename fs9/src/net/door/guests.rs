@@ -18,6 +18,9 @@ use crate::ticket::Effects;
 /// So much may be shown at once that is not attached with yet.
 const SHOWN: usize = 4;
 
+/// So often a client may attach at once: each has what was granted to it and what it has shown.
+const ATTACHED: usize = 256;
+
 impl Door<'_> {
     /// Serves somebody who came with a key. It is not answered before what was decided is written down.
     pub(super) fn serve_guest(&self, request: &Request<'_>, fx: &mut Effects) -> Replied {
@@ -96,8 +99,12 @@ impl Door<'_> {
         self.reply(&Reply::Error { errno: errno.raw_os_error() as u32, reason });
     }
 
-    /// A share of the connections that its key may have; None for one that has it already.
+    /// A share of the connections that its key may have; None for one that has it already, which may not attach for ever.
     fn share(&self) -> Result<Option<Share>, Exhausted> {
+        if self.client.state().guests().iter().filter(|guest| Arc::strong_count(guest) > 1).count() >= ATTACHED {
+            let reason = format!("this client has attached {ATTACHED} times, as often as a client may");
+            return Err(Exhausted { errno: Errno::MFILE, reason });
+        }
         let allotment = self.client.origin.allotment.as_ref().filter(|_| self.client.state().guests().is_empty());
         allotment.map(|allotment| allotment.take(Good::Connections)).transpose()
     }

@@ -14,6 +14,7 @@ use super::super::super::attach::{Branch, Link, Path};
 use super::super::super::spot::{Place, There};
 use super::super::{Door, O_DIRECTORY, Replied};
 use super::Owed;
+use crate::allotment::{Exhausted, Good, Share};
 use crate::grants::{Guest, Manner, Refused, Wish};
 use crate::identity::Known;
 use crate::local::verb;
@@ -23,9 +24,6 @@ use crate::server::access::{Sight, rights};
 use crate::ticket::Effects;
 use crate::tree::{File, NodeId};
 use crate::view::View;
-
-/// So many nodes one client may use through this one, so that one does not take all the links there are.
-const MOST: usize = 8;
 
 /// What shows or controls more than itself, wherever it is.
 const TEXTS: [&str; 4] = ["ctl", "status", "status.json", "events"];
@@ -40,14 +38,11 @@ impl Door<'_> {
         // One that the node has refused is tried anew; who has no fid any more needs none.
         let is_over = |place: &(u64, NodeId), branch: &mut Branch| branch.link().ended().is_some() || is_gone(place.0);
         let ended: Vec<_> = state.branches.extract_if(.., is_over).collect();
-        let (known, count) = (state.branches.get(&place).map(|branch| branch.link().clone()), state.branches.len());
+        let known = state.branches.get(&place).map(|branch| branch.link().clone());
         drop(state);
         drop(ended);
         if let Some(link) = known {
             return Ok(link);
-        }
-        if count >= MOST {
-            return Err(Errno::NFILE.into());
         }
         let branch = self.new_branch(root, guest)?;
         let link = branch.link().clone();
@@ -64,9 +59,21 @@ impl Door<'_> {
             (server.path_of(root)?, server.node_name(root.node))
         };
         let node = pinned(self.house, &name, &trunk)?;
+        let share = self.share_of_links(guest)?;
         let (chain, record) = grants.relay(guest, &path, &node);
         verb(&self.house.server, |server, fx| server.tell_decision(&record, fx));
-        Ok(Branch::new(self.house.links(), &trunk, chain?)?)
+        Ok(Branch::new(self.house.links(), &trunk, chain?, share)?)
+    }
+
+    /// One of the links that a guest's key may have.
+    fn share_of_links(&self, guest: &Guest) -> Result<Option<Share>, Refused> {
+        let allotment = self.client.origin.allotment.as_ref();
+        let share = allotment.map(|allotment| allotment.take(Good::Links)).transpose();
+        share.map_err(|Exhausted { errno, reason }| {
+            let (node, key) = (&self.client.origin.node, Some(&guest.key));
+            verb(&self.house.server, |server, fx| server.turn_off(node, key, reason.clone(), fx));
+            Refused { errno, reason }
+        })
     }
 
     /// The path of a file there from the root of this node's tree, as grants have it: its views belong to a name.
