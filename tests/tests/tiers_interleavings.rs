@@ -18,6 +18,8 @@
 mod bare_cell;
 #[path = "tiers_interleavings/cell.rs"]
 mod cell;
+#[path = "tiers_interleavings/executor.rs"]
+mod executor;
 #[path = "../../tiers/src/thread/lane.rs"]
 #[allow(dead_code)]
 mod lane;

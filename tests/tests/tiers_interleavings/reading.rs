@@ -5,13 +5,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Wake, Waker};
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::{Condvar, Mutex, MutexGuard};
-use shuttle::thread::{self, JoinHandle, Thread, park, yield_now};
+use shuttle::thread::{self, JoinHandle, yield_now};
 
+use crate::executor::Executor;
 use crate::lane::Lane;
 use crate::lead::Lead;
 use crate::slot::{Asleep, Attempt, Deadline, Role, Watch};
@@ -222,8 +221,8 @@ impl Connection {
 
     /// Waits in a task, which with a deadline is dropped at some moment.
     fn recv_async(&self, lane: usize, deadline: Deadline) -> Option<u32> {
-        let executor = Arc::new(Executor { is_woken: AtomicBool::new(false), thread: thread::current() });
-        let (waker, end) = (Waker::from(Arc::clone(&executor)), self.lanes[lane].end(Role::Receiver));
+        let executor = Executor::here();
+        let (waker, end) = (executor.waker(), self.lanes[lane].end(Role::Receiver));
         let mut ticket = None;
         let received = loop {
             let first = self.attempt(lane);
@@ -238,29 +237,17 @@ impl Connection {
             if received.is_some() || (deadline != NEVER && thread_rng().gen_ratio(1, 4)) {
                 break received;
             }
-            while !executor.is_woken.load(Ordering::Relaxed) && deadline == NEVER {
-                park();
+            if deadline == NEVER {
+                executor.wait();
             }
             yield_now();
-            executor.is_woken.store(false, Ordering::Relaxed);
+            executor.calm();
         };
         if let Some(ticket) = ticket {
             end.unregister(ticket);
             self.lead.release();
         }
         received
-    }
-}
-
-struct Executor {
-    is_woken: AtomicBool,
-    thread: Thread,
-}
-
-impl Wake for Executor {
-    fn wake(self: Arc<Self>) {
-        self.is_woken.store(true, Ordering::Relaxed);
-        self.thread.unpark();
     }
 }
 

@@ -3,15 +3,15 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::Instant;
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::mpsc;
-use shuttle::thread::{self, JoinHandle, Thread, park, yield_now};
+use shuttle::thread::{self, JoinHandle, yield_now};
 
 use crate::cell::Cell;
+use crate::executor::Executor;
 use crate::lane::Lane;
 use crate::slot::{Attempt, Deadline, Desk, End, Mark, Ring, Role, Scope, Stop, Turn};
 
@@ -178,38 +178,24 @@ pub fn recv_all(way: &impl Way) -> (Vec<u32>, Stop) {
     }
 }
 
-/// What runs a task: a thread that polls it when it was woken.
-struct Executor {
-    is_woken: AtomicBool,
-    thread: Thread,
-}
-
-impl Wake for Executor {
-    fn wake(self: Arc<Self>) {
-        self.is_woken.store(true, Ordering::Relaxed);
-        self.thread.unpark();
-    }
-}
-
 /// Awaits a turn as the futures of `future.rs` do. With a deadline the future may be dropped at any moment; None then.
 fn turn<'a>(end: End<'a>, deadline: Deadline) -> Result<Option<Turn<'a>>, Stop> {
-    let executor = Arc::new(Executor { is_woken: AtomicBool::new(false), thread: thread::current() });
-    let waker = Waker::from(Arc::clone(&executor));
+    let executor = Executor::here();
+    let waker = executor.waker();
     let mut ticket = None;
     let result = loop {
         if let Some(ready) = poll(end, &mut ticket, &waker) {
             break ready;
         }
-        while !executor.is_woken.load(Ordering::Relaxed) && deadline == NEVER {
-            park();
-        }
-        if deadline != NEVER {
+        if deadline == NEVER {
+            executor.wait();
+        } else {
             yield_now();
             if thread_rng().gen_ratio(1, 4) {
                 break Ok(None);
             }
         }
-        executor.is_woken.store(false, Ordering::Relaxed);
+        executor.calm();
     };
     if let Some(ticket) = ticket {
         end.unregister(ticket);
