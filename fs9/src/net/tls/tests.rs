@@ -72,9 +72,9 @@ fn meet(client: &TlsStream, server: &TlsStream) -> (Met, Met) {
 }
 
 /// What a server says of somebody who is no node: the bytes that it is sent.
-fn told(bytes: &[u8]) -> Result<Option<Key>, TlsError> {
+fn told(serving: &Arc<ServerConfig>, bytes: &[u8]) -> Result<Option<Key>, TlsError> {
     let (mut near, far) = socket_pair();
-    let server = TlsStream::server(far.into(), serving()).unwrap();
+    let server = TlsStream::server(far.into(), serving.clone()).unwrap();
     near.write_all(bytes).unwrap();
     server.handshake()
 }
@@ -244,6 +244,8 @@ fn hello_of_tls_12() -> Vec<u8> {
 
 #[test]
 fn older_versions_plain_text_and_garbage_are_refused() {
+    let serving = serving();
+    let told = |bytes: &[u8]| told(&serving, bytes);
     let said = |bytes: &[u8]| told(bytes).expect_err("refused").to_string();
     assert!(said(&hello_of_tls_12()).contains("it speaks no TLS 1.3"), "{}", said(&hello_of_tls_12()));
     let version = b"\x13\0\0\0\x64\xff\xff\0\x20\0\0\x08\09P2000.L";
