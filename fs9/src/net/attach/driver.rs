@@ -9,6 +9,7 @@ use fs9_proto::client::{Answer, Event, Refusal};
 use fs9_proto::frame::Frames;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
 
 use super::asked::Asked;
 use super::dial::{self, Backoff, Begun, Search};
@@ -104,11 +105,20 @@ impl Driver {
             if ended {
                 // Others may know the link for longer, such as inodes that the kernel has not forgotten.
                 self.link.hear(State::close);
-                return;
+                return self.leave();
             }
             if let Err(reason) = self.step(now, &mut patience) {
                 self.fail(&reason);
             }
+        }
+    }
+
+    /// The node is detached. Where a program carries what was said last, it is not ended before it has.
+    fn leave(&self) {
+        if let (Some(program), Phase::Connected(stream)) = (&self.program, &self.phase) {
+            // One that is gone has nothing to pass on.
+            let _ = shutdown(stream, Shutdown::Write);
+            program.finish();
         }
     }
 

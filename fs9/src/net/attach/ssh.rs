@@ -9,13 +9,18 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::net::address::Ssh;
 
 /// The variable of the environment that has a command to use for `ssh`, quoted as for sh.
 pub const VARIABLE: &str = "FS9_SSH";
+
+/// So long it may take to pass on what was said last.
+const LAST_WORDS: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// What people are told of what it says at most, bytes.
 const COMPLAINT: usize = 4096;
@@ -65,6 +70,14 @@ impl Program {
     /// Those of waitpid(2).
     pub fn wait(&mut self) -> io::Result<()> {
         self.child.wait().map(drop)
+    }
+
+    /// Waits for its end, which comes when it has passed on what there was and nothing more can follow; but not for long.
+    pub fn finish(&self) {
+        // Without a descriptor for that, what was said last may be lost.
+        if let Ok(pidfd) = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()) {
+            let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&LAST_WORDS));
+        }
     }
 
     /// The last that it has complained of, if it has.
