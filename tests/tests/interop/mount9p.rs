@@ -107,7 +107,8 @@ fn a_kernel_mounts_a_node_plainly_through_tls_and_by_ssh() {
     assert_eq!(kernel.says("through"), "hello");
     assert_eq!(mount.run("cat p/jobs:whole"), mount.run("seq 4000"));
     assert_eq!(kernel.says("other"), "1");
-    wait_waiting(mount, 1);
+    // The reader, and the script.
+    wait_waiting(mount, 2);
     mount.run("echo next > p/steps");
     assert_eq!(kernel.says("killed"), "137");
     wait_waiting(mount, 0);
