@@ -8,6 +8,7 @@
 //! Files are replaced whole or not at all, and that before anything is answered. One process at a time answers as the node of a
 //! state directory.
 
+mod allowance;
 mod clock;
 mod guest;
 mod ledger;
@@ -26,6 +27,7 @@ use rustix::io::Errno;
 
 use crate::allotment::Exhausted;
 use crate::identity::{Identity, State};
+use allowance::Allowance;
 use clock::Clock;
 pub use clock::wall;
 pub use guest::{Guest, Manner, Wish};
@@ -36,9 +38,6 @@ pub use store::{LOG, StoreError};
 
 /// So many grants of its own a node has at once.
 const MOST: usize = 1024;
-/// So many refusals of strangers are written down at once, and then one for each of these times.
-const REFUSALS: u32 = 256;
-const REFUSAL: Duration = Duration::from_secs(10);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -382,35 +381,6 @@ impl Desk {
             (None, _) => Err(Errno::NOENT),
             _ => Err(Errno::NOTUNIQ),
         }
-    }
-}
-
-/// So many of something, and then one at a time: strangers must not fill the log.
-#[derive(Debug)]
-struct Allowance {
-    left: u32,
-    at: Instant,
-    left_out: u64,
-}
-
-impl Allowance {
-    fn full() -> Allowance {
-        Allowance { left: REFUSALS, at: Instant::now(), left_out: 0 }
-    }
-
-    /// Takes one; how many were refused before. None where there is none left.
-    fn take(&mut self, now: Instant) -> Option<u64> {
-        let grown = now.saturating_duration_since(self.at).as_millis() / REFUSAL.as_millis();
-        if grown > 0 {
-            self.left = self.left.saturating_add(u32::try_from(grown).unwrap_or(REFUSALS)).min(REFUSALS);
-            self.at = now;
-        }
-        if self.left == 0 {
-            self.left_out += 1;
-            return None;
-        }
-        self.left -= 1;
-        Some(std::mem::take(&mut self.left_out))
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use fs9_grants::audit::Trail;
 use fs9_grants::{Names, Right, Secret, Terms};
 
+use super::allowance::REFUSALS;
 use super::*;
 
 /// A node in a directory of its own, with the key that it has there.
@@ -219,13 +220,6 @@ fn strangers_do_not_fill_the_log() {
         assert_eq!(node.admit(&person(1), None).err(), Some(Errno::ACCESS));
     }
     assert!(size() < 700 * u64::from(REFUSALS) && node.log().len() <= 4 + REFUSALS as usize, "{}", size());
-    let mut allowance = Allowance { left: 0, at: Instant::now(), left_out: 0 };
-    let start = allowance.at;
-    assert_eq!((allowance.take(start), allowance.take(start)), (None, None));
-    assert_eq!(allowance.take(start + REFUSAL), Some(2));
-    assert_eq!(allowance.take(start + REFUSAL), None);
-    assert_eq!(allowance.take(start + REFUSAL * 1_000_000), Some(1));
-    assert_eq!(allowance.left, REFUSALS - 1);
 }
 
 #[test]
