@@ -342,9 +342,13 @@ fn who_gives_up_leaves_the_lead_to_who_waits() {
 #[test]
 fn who_is_woken_to_lead_and_gives_up_for_good_wakes_the_next() {
     check(|| {
-        let running = Running::with([1, 1, 0]);
+        let running = Running::with([1, 0, 0]);
         let connection = Arc::clone(&running.connection);
-        let gives_up = thread::spawn(move || assert_eq!(connection.recv(2, sometime()), None));
+        let gives_up = thread::spawn(move || {
+            assert_eq!(connection.recv(2, sometime()), None);
+            // Only now, or he would have read it for the other one when he gave up.
+            connection.wire.change(|state| state.coming.push_back((1, 0)));
+        });
         let waiters = vec![running.waiter(0, 1, patient), gives_up, running.waiter(1, 1, patient)];
         running.end(waiters);
     });
