@@ -101,6 +101,20 @@ pub fn resources(pid: u32) -> Resources {
     Resources { descriptors, threads: figure("Threads"), memory: figure("VmRSS") }
 }
 
+/// Stops a process, and waits until every thread of it is: one that is still on its way could take one more request, and
+/// whoever asks then cannot even be killed.
+pub fn stop(pid: u32) {
+    signal(pid, Signal::STOP);
+    wait_for("every thread to be stopped", || {
+        let mut threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let is_stopped = |thread: fs::DirEntry| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        };
+        threads.all(|thread| is_stopped(thread.unwrap())).then_some(())
+    });
+}
+
 /// The state letter of a process, as in ps(1): R, S, D, Z, ...; None when there is none.
 pub fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fs9_tests::file::{Fd, later};
-use fs9_tests::process::{resources, signal};
+use fs9_tests::process::{resources, signal, stop};
 use fs9_tests::proxy::{Fault, Proxy};
 use fs9_tests::waiter::{Waiter, wait_all_released, wait_opens, wait_waiting};
 use fs9_tests::{Mount, fs9, stdout, wait_for};
@@ -96,7 +96,7 @@ struct Stopped(u32);
 
 impl Stopped {
     fn new(pid: u32) -> Stopped {
-        signal(pid, Signal::STOP);
+        stop(pid);
         Stopped(pid)
     }
 }

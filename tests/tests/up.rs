@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use fs9_tests::process::{Running, signal, state};
+use fs9_tests::process::{Running, signal, state, stop};
 use fs9_tests::user::Home;
 use fs9_tests::waiter::Waiter;
 use fs9_tests::{Mount, binary, fs9, stdout, wait_for};
@@ -202,20 +202,8 @@ impl Stopped {
     fn new() -> Stopped {
         let mount = Mount::new();
         let server = mount.server();
-        signal(server, Signal::STOP);
-        let stopped = Stopped(mount, server);
-        // A thread that is still on its way to the stop could take one more request, and whoever asks then cannot even
-        // be killed.
-        wait_for("every thread of the server to be stopped", || stopped.is_stopped().then_some(()));
-        stopped
-    }
-
-    fn is_stopped(&self) -> bool {
-        let mut threads = fs::read_dir(format!("/proc/{}/task", self.1)).unwrap();
-        threads.all(|thread| {
-            let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
-            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
-        })
+        stop(server);
+        Stopped(mount, server)
     }
 
     fn resume(&self) {
