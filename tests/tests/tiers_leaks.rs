@@ -26,12 +26,13 @@ fn descriptors() -> usize {
     resources(std::process::id()).descriptors
 }
 
-/// Does it a few times, then `times` times more: afterwards there are as many descriptors and as much memory as before.
+/// Does it a few times, then `times` times more: afterwards there are no more descriptors and no more memory than before.
+/// Fewer there may be: what is given back a little later may have been there when the others were counted.
 fn assert_flat(times: usize, mut once: impl FnMut()) {
     (0..times / 10).for_each(|_| once());
     let (descriptors_before, before) = (descriptors(), memory());
     (0..times).for_each(|_| once());
-    wait_for("the descriptors to be closed", || (descriptors() == descriptors_before).then_some(()));
+    wait_for("the descriptors to be closed", || (descriptors() <= descriptors_before).then_some(()));
     let after = memory();
     assert!(after <= before + SLACK, "{times} times: from {before} to {after} KiB");
 }

@@ -134,14 +134,16 @@ impl Run {
                 self.nodes.signal(side, Signal::CONT);
             }
             Fault::Kill(side) => {
+                self.nodes.kill(side);
                 match side {
+                    // What was sent before this went with it, and what is sent from now on goes to another one.
                     Side::Far => self.known.far_killed.push(now()),
                     // An attachment whose first connection breaks is none, and says so.
                     Side::Near => {
                         self.wire.take_back();
                     }
                 }
-                self.nodes.restart(side);
+                self.nodes.revive(side);
             }
             Fault::Client(which) => self.crew.replace(which as usize % self.crew.len()),
         }

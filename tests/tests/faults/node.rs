@@ -76,10 +76,14 @@ impl Nodes {
         process::signal(self.mount(side).server(), signal);
     }
 
-    /// kill -9, and another one at its place.
-    pub fn restart(&mut self, side: Side) {
+    /// kill -9; when this returns nobody can reach it any more.
+    pub fn kill(&self, side: Side) {
         self.signal(side, Signal::KILL);
         stdout(Command::new("umount").arg("-l").arg(self.mount(side).path("")).output().unwrap());
+    }
+
+    /// Another one at the place of one that was killed.
+    pub fn revive(&mut self, side: Side) {
         match side {
             Side::Far => drop(self.far.up(&far_arguments(&self.dir).each_ref().map(String::as_str))),
             Side::Near => {
