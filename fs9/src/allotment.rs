@@ -1,5 +1,5 @@
-//! What one key may have of a mount at once, whatever it was granted, so that none leaves the others without: the table of
-//! these limits, and who has how much of it.
+//! What one key may have of a mount at once, whatever it was granted, so that none leaves the others without: the table
+//! of these limits, and who has how much of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

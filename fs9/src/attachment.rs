@@ -1,5 +1,5 @@
-//! Another node's tree, as far as the server knows it: a name under `n`, how to reach it, and how its link fares. Whatever is
-//! below that name is asked of the other node, not of the server.
+//! Another node's tree, as far as the server knows it: a name under `n`, how to reach it, and how its link fares.
+//! Whatever is below that name is asked of the other node, not of the server.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -178,8 +178,8 @@ impl Channel {
 
     /// Somebody takes an end. Where there are none, anybody may come.
     ///
-    /// An end that was left is free again only once the other is not held either: then a new conversation begins. If the
-    /// other never came, what was sent to it is still there: two `echo` into one end before anybody opens the other
+    /// An end that was left is free again only once the other is not held either: then a new conversation begins. If
+    /// the other never came, what was sent to it is still there: two `echo` into one end before anybody opens the other
     /// lose nothing. (If it came, what it did not read was dropped when it left.)
     ///
     /// # Errors

@@ -60,7 +60,8 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Parses one write. A newline may end it; another verb may not follow. (Within the quotes of `spawn` a newline is one.)
+    /// Parses one write. A newline may end it; another verb may not follow. (Within the quotes of `spawn` a newline is
+    /// one.)
     ///
     /// # Errors
     /// EINVAL for anything that `ctl` does not list.

@@ -1,12 +1,13 @@
-//! Who may come to this node, and what they may do: what was granted and revoked, kept in the state directory, and the log of
-//! every decision. The rules themselves are those of `fs9_grants`; here they meet the clock, the files and those who ask.
+//! Who may come to this node, and what they may do: what was granted and revoked, kept in the state directory, and the
+//! log of every decision. The rules themselves are those of `fs9_grants`; here they meet the clock, the files and those
+//! who ask.
 //!
 //! - `grants` has a line for each grant of this node's own that has not ended, as `fs9 grant` prints it.
 //! - `revoked` has a line for each grant that was taken back: its id.
 //! - `audit.log` has a line for each decision.
 //!
-//! Files are replaced whole or not at all, and that before anything is answered. One process at a time answers as the node of a
-//! state directory.
+//! Files are replaced whole or not at all, and that before anything is answered. One process at a time answers as the
+//! node of a state directory.
 
 mod allowance;
 mod clock;
@@ -144,9 +145,9 @@ impl Grants {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets somebody in who has proved `key`: by the chain of grants that is shown for this node, or else by all that this node has
-    /// granted that key. Chains for other nodes are kept, for those that are reached through this one. It is written down before
-    /// this returns.
+    /// Lets somebody in who has proved `key`: by the chain of grants that is shown for this node, or else by all that
+    /// this node has granted that key. Chains for other nodes are kept, for those that are reached through this one. It
+    /// is written down before this returns.
     ///
     /// # Errors
     /// EACCES where nothing was granted, EKEYREVOKED where it has ended, EIO where it cannot be written down.
@@ -184,8 +185,8 @@ impl Grants {
         Ok((guest, record))
     }
 
-    /// By which chain of grants this node goes on to another for a guest: to the one with the key `node`, which is attached as
-    /// `path`. What is returned too was written down, and if it cannot be it is not done.
+    /// By which chain of grants this node goes on to another for a guest: to the one with the key `node`, which is
+    /// attached as `path`. What is returned too was written down, and if it cannot be it is not done.
     pub fn relay(&self, guest: &Guest, path: &str, node: &Key) -> (Result<Chain, Refused>, Record) {
         let now = self.clock.now();
         let (session, key, name) = (Some(guest.session), Some(guest.key), Some(path.to_owned()));
@@ -210,7 +211,8 @@ impl Grants {
         self.desk().refuse(self.clock.now(), exhausted.errno, exhausted.reason, record)
     }
 
-    /// Does what the owner has decided. Returns what was written down, which may be more: decisions about guests that came before.
+    /// Does what the owner has decided. Returns what was written down, which may be more: decisions about guests that
+    /// came before.
     ///
     /// # Errors
     /// Those of [`Grants::issue`] and [`Grants::revoke`].
@@ -247,7 +249,8 @@ impl Grants {
         desk.record_after(Guest::take_decided, now, granted)
     }
 
-    /// Takes back a grant, and with it all that follows from it: its whole id, or the beginning of one that is known here.
+    /// Takes back a grant, and with it all that follows from it: its whole id, or the beginning of one that is known
+    /// here.
     ///
     /// # Errors
     /// ENOENT where none is known that begins so, ENOTUNIQ where several are, EIO.

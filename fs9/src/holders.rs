@@ -62,8 +62,9 @@ impl Holders {
     }
 }
 
-/// Thread `tid` has closed one of perhaps several descriptors that `holder` has. None where it is not the holder's; otherwise
-/// whether the holder has closed it, and is not on its way out: that is why it is asked now, while the closer waits for us.
+/// Thread `tid` has closed one of perhaps several descriptors that `holder` has. None where it is not the holder's;
+/// otherwise whether the holder has closed it, and is not on its way out: that is why it is asked now, while the closer
+/// waits for us.
 pub fn has_closed(holder: &Holder, tid: u32) -> Option<bool> {
     holder.owns(tid).then(|| holder.ending() == Reason::Closed)
 }

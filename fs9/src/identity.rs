@@ -43,9 +43,9 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// The identity that `state` holds, made now if there is none. From here on this process leaves no core file, and is shown
-    /// to and traced by nobody but root (PR_SET_DUMPABLE in prctl(2); RLIMIT_CORE does not count for a core file that a program
-    /// takes, see core(5)).
+    /// The identity that `state` holds, made now if there is none. From here on this process leaves no core file, and
+    /// is shown to and traced by nobody but root (PR_SET_DUMPABLE in prctl(2); RLIMIT_CORE does not count for a core
+    /// file that a program takes, see core(5)).
     ///
     /// # Errors
     /// See [`IdentityError`].

@@ -1,4 +1,5 @@
-//! The one thread that does for a server what cannot be done while it is locked: it watches the clock, and starts programs.
+//! The one thread that does for a server what cannot be done while it is locked: it watches the clock, and starts
+//! programs.
 
 use std::fmt;
 use std::sync::mpsc::channel;

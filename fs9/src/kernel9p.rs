@@ -1,5 +1,5 @@
-//! The kernel's own client of 9P: given a descriptor that is connected to a node, it shows the node's tree as a directory
-//! (mount(2), v9fs(5), `trans=fd`).
+//! The kernel's own client of 9P: given a descriptor that is connected to a node, it shows the node's tree as a
+//! directory (mount(2), v9fs(5), `trans=fd`).
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -47,8 +47,8 @@ pub enum Access {
     Own,
 }
 
-/// Whether this kernel would mount anything for us on `dir`. Asked with a mount that cannot be, for that has the kernel load
-/// what it can load.
+/// Whether this kernel would mount anything for us on `dir`. Asked with a mount that cannot be, for that has the kernel
+/// load what it can load.
 ///
 /// # Errors
 /// See [`Refusal`].
@@ -66,8 +66,8 @@ pub fn probe(dir: &Path) -> Result<(), Refusal> {
     }
 }
 
-/// Mounts the tree of the node that is at the other end of `connection` on `dir`. `source` is how /proc/mounts calls it. The
-/// connection lasts as long as the mount, and nothing of it is left here.
+/// Mounts the tree of the node that is at the other end of `connection` on `dir`. `source` is how /proc/mounts calls
+/// it. The connection lasts as long as the mount, and nothing of it is left here.
 ///
 /// # Errors
 /// See [`Refusal`].

@@ -14,8 +14,8 @@ use crate::events::Event;
 use crate::server::{Caller, Data, Flags, Server, ready};
 use crate::ticket::{Answer, Door, Effects, Ticket, Watcher};
 
-/// The numbers of requests that come from no kernel. Those of FUSE are even (`FUSE_REQ_ID_STEP`), and all doors of a server
-/// share its table of those that wait.
+/// The numbers of requests that come from no kernel. Those of FUSE are even (`FUSE_REQ_ID_STEP`), and all doors of a
+/// server share its table of those that wait.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A number for the next of them.

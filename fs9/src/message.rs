@@ -91,8 +91,8 @@ impl Store {
         }
     }
 
-    /// A message with a copy of `bytes`; None when the limit would be passed. A large one goes where others have been: the
-    /// kernel would take as long to find fresh pages for it as the copy takes.
+    /// A message with a copy of `bytes`; None when the limit would be passed. A large one goes where others have been:
+    /// the kernel would take as long to find fresh pages for it as the copy takes.
     pub fn copy(self: &Arc<Self>, bytes: &[u8]) -> Option<Message> {
         if (LARGE..=self.buffer).contains(&bytes.len()) {
             let mut buffer = self.buffer();
@@ -103,8 +103,8 @@ impl Store {
         Some(Message::new(bytes.to_vec(), 0..bytes.len(), claim))
     }
 
-    /// What the server itself has to say, with room of its own: when messages fill the mount, somebody wants to read its
-    /// status. None when that is full too.
+    /// What the server itself has to say, with room of its own: when messages fill the mount, somebody wants to read
+    /// its status. None when that is full too.
     pub fn text(self: &Arc<Self>, text: impl Into<Vec<u8>>) -> Option<Message> {
         let text = text.into();
         let claim = self.claim_text(text.len())?;

@@ -147,8 +147,9 @@ impl Builder {
         Builder { grace, ..self }
     }
 
-    /// Serves other nodes and clients of 9P at `address` too: `unix:/path` or `tcp://host:port`, as `fs9 up --listen`; may be
-    /// said several times. Who may come to which, and as whom, docs/semantics.md says under "Clients from elsewhere".
+    /// Serves other nodes and clients of 9P at `address` too: `unix:/path` or `tcp://host:port`, as `fs9 up --listen`;
+    /// may be said several times. Who may come to which, and as whom, docs/semantics.md says under "Clients from
+    /// elsewhere".
     ///
     /// ```no_run
     /// let mount = fs9::Mount::builder().listen("tcp://127.0.0.1:0").linger(Duration::from_secs(5)).mount("p")?;
@@ -161,8 +162,8 @@ impl Builder {
         self
     }
 
-    /// Whether to listen also where others can hear and change what is said, at a `tcp://` that is not of this machine; who
-    /// comes there is the mount's owner. No, unless said.
+    /// Whether to listen also where others can hear and change what is said, at a `tcp://` that is not of this machine;
+    /// who comes there is the mount's owner. No, unless said.
     pub fn insecure(mut self, insecure: bool) -> Self {
         self.options.serving.insecure = insecure;
         self
@@ -190,8 +191,8 @@ impl Builder {
     /// mount that a killed server has left behind there is taken away first.
     ///
     /// # Errors
-    /// [`MountError::Unusable`] when `dir` cannot be mounted on, [`MountError::Unheard`] when an address cannot be listened
-    /// on, [`MountError::Refused`] with what the kernel or fusermount3 says.
+    /// [`MountError::Unusable`] when `dir` cannot be mounted on, [`MountError::Unheard`] when an address cannot be
+    /// listened on, [`MountError::Refused`] with what the kernel or fusermount3 says.
     ///
     /// ```no_run
     /// let mount = fs9::Mount::builder().mount("p")?;

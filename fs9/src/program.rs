@@ -1,10 +1,10 @@
-//! Programs: of a service that was made by `spawn` each connection is served by a process of its own, whose standard input
-//! and output are messages.
+//! Programs: of a service that was made by `spawn` each connection is served by a process of its own, whose standard
+//! input and output are messages.
 //!
-//! A thread looks after each process. It starts it, and so outlives it: should the thread end first, however it does, the
-//! kernel kills the process (see [`fs9_tiers::process::Tied`]). Then it takes the server's end of the connection that
-//! has waited longest, moves messages ([`session`]) as their framing says ([`framing`]), and ends the process when the
-//! conversation is over ([`course`]).
+//! A thread looks after each process. It starts it, and so outlives it: should the thread end first, however it does,
+//! the kernel kills the process (see [`fs9_tiers::process::Tied`]). Then it takes the server's end of the connection
+//! that has waited longest, moves messages ([`session`]) as their framing says ([`framing`]), and ends the process when
+//! the conversation is over ([`course`]).
 
 mod complaints;
 mod course;
@@ -79,8 +79,8 @@ impl Programs {
         }
     }
 
-    /// Ends them all: none is left when this returns, but what the kernel does not end, or does not even start (a program
-    /// in a directory whose server does not answer).
+    /// Ends them all: none is left when this returns, but what the kernel does not end, or does not even start (a
+    /// program in a directory whose server does not answer).
     pub fn end(&self) {
         // Only a counter at its maximum refuses, and then it has been rung.
         let _ = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());

@@ -1,5 +1,5 @@
-//! The verbs: walk, stat, open, create, remove, rename, read, write, poll, flush, clunk. Every door translates to these,
-//! and every rule about files is here or in the tree.
+//! The verbs: walk, stat, open, create, remove, rename, read, write, poll, flush, clunk. Every door translates to
+//! these, and every rule about files is here or in the tree.
 //!
 //! A verb never waits. One that must wait leaves its ticket in line at a lane, to be answered when somebody comes, is
 //! interrupted, or leaves. What is to be said goes into [`Effects`] and is said after the caller's lock is released.
@@ -280,10 +280,10 @@ impl Server {
     /// Opens a file.
     ///
     /// # Errors
-    /// EBUSY for an end that is held, EAGAIN for a service for which enough clients wait, ECONNREFUSED for one that nobody
-    /// serves, EMFILE at the limit of descriptors, of the mount or of one key, ENOSPC when there is no room for a text, EACCES for writing what cannot
-    /// be written, EINVAL for a topic that is to be both read and written, ENOKEY for the `id` of a node without a key,
-    /// ESTALE, ESHUTDOWN.
+    /// EBUSY for an end that is held, EAGAIN for a service for which enough clients wait, ECONNREFUSED for one that
+    /// nobody serves, EMFILE at the limit of descriptors, of the mount or of one key, ENOSPC when there is no room for
+    /// a text, EACCES for writing what cannot be written, EINVAL for a topic that is to be both read and written,
+    /// ENOKEY for the `id` of a node without a key, ESTALE, ESHUTDOWN.
     pub fn open(&mut self, file: File, view: View, flags: Flags, caller: Caller, fx: &mut Effects) -> Answered<Opened> {
         if self.stopping {
             return Err(Errno::SHUTDOWN);

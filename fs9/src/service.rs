@@ -44,8 +44,8 @@ pub struct Service {
     pub past: [Ledger; 2],
 }
 
-/// Who opened a connection: what `--hello` tells the server. It is known where it came from (`node`) and which key proved
-/// it only of one that came from elsewhere.
+/// Who opened a connection: what `--hello` tells the server. It is known where it came from (`node`) and which key
+/// proved it only of one that came from elsewhere.
 #[derive(Debug, Clone, Serialize)]
 pub struct Client {
     /// The process; 0 where it cannot be seen.

@@ -154,8 +154,8 @@ impl Spec {
         Some((Spec::Service(service), name))
     }
 
-    /// The line that has `ctl` make this under `name`. None for what no line can say: a NUL byte, a directory that is not
-    /// UTF-8.
+    /// The line that has `ctl` make this under `name`. None for what no line can say: a NUL byte, a directory that is
+    /// not UTF-8.
     pub fn line(&self, name: &str) -> Option<String> {
         let words = match self {
             Spec::Queue { ack: false } => vec!["new".to_owned()],

@@ -1,5 +1,5 @@
-//! What `status` and `status.json` say: one table of what there is, shown in two forms. The server fills it in; the command
-//! reads it back.
+//! What `status` and `status.json` say: one table of what there is, shown in two forms. The server fills it in; the
+//! command reads it back.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

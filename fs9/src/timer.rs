@@ -1,5 +1,5 @@
-//! Timers: `timer/250ms` is a file that is always there. Its node number says its period, so looking one up keeps nothing;
-//! each descriptor that is open on one has ticks of its own.
+//! Timers: `timer/250ms` is a file that is always there. Its node number says its period, so looking one up keeps
+//! nothing; each descriptor that is open on one has ticks of its own.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ pub fn period(node: NodeId) -> Option<Duration> {
     (TIMER..TIMER << 1).contains(&node).then(|| Duration::from_millis(node & (TIMER - 1)))
 }
 
-/// The ticks of every descriptor that is open on a timer. A tick is made when somebody reads or polls for it, so a timer
-/// that nobody waits for costs nothing.
+/// The ticks of every descriptor that is open on a timer. A tick is made when somebody reads or polls for it, so a
+/// timer that nobody waits for costs nothing.
 #[derive(Debug, Default)]
 pub struct Timers {
     running: FxHashMap<NodeId, Running>,

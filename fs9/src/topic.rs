@@ -1,7 +1,7 @@
 //! A topic: what its writers send goes to each reader's own copies.
 //!
-//! Writers stand in line at the topic's channel until every reader has room; see `server::publish`. With `latest` a reader
-//! always has room: the newest message takes the place of one that it has not taken.
+//! Writers stand in line at the topic's channel until every reader has room; see `server::publish`. With `latest` a
+//! reader always has room: the newest message takes the place of one that it has not taken.
 
 use fs9_tiers::channel::Ledger;
 use rustc_hash::FxHashSet;

@@ -1,5 +1,5 @@
-//! The tree of names: directories and channels, their modes, owners and times, and the files that each kind shows. What there is, is
-//! here; `walk` finds it, `change` changes it.
+//! The tree of names: directories and channels, their modes, owners and times, and the files that each kind shows. What
+//! there is, is here; `walk` finds it, `change` changes it.
 
 mod attr;
 mod change;
@@ -49,8 +49,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The highest number of a node that has a name and is no attachment: a File and its view must fit into the 64 bits that
-    /// a door has for it, attachments need as many, and timers twice as many.
+    /// The highest number of a node that has a name and is no attachment: a File and its view must fit into the 64 bits
+    /// that a door has for it, attachments need as many, and timers twice as many.
     pub const LAST: NodeId = attachment::FIRST - 1;
 
     /// An empty tree of `attr` in which at most `limit` nodes can be made.

@@ -1,5 +1,5 @@
-//! Chains of grants and lines of an audit's log from strangers: any bytes, and those of a good chain with some changed. What is
-//! read is written as it was, takes little memory, and is admitted only if it is the good one.
+//! Chains of grants and lines of an audit's log from strangers: any bytes, and those of a good chain with some changed.
+//! What is read is written as it was, takes little memory, and is admitted only if it is the good one.
 #![no_main]
 
 use std::sync::LazyLock;

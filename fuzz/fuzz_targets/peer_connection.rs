@@ -1,6 +1,6 @@
-//! Peers whose far side is hostile: greetings, frames in any order and cut anywhere, links that are replaced, while this side
-//! sends, receives and drops ends. No panic, no memory beyond the longest message, and whatever was said, nonsense ends it in
-//! the end: then nobody has its links any more.
+//! Peers whose far side is hostile: greetings, frames in any order and cut anywhere, links that are replaced, while
+//! this side sends, receives and drops ends. No panic, no memory beyond the longest message, and whatever was said,
+//! nonsense ends it in the end: then nobody has its links any more.
 #![no_main]
 
 use std::collections::VecDeque;

@@ -1,5 +1,6 @@
-//! A client's side of a conversation with a hostile server, over connections that come and go while requests are asked and given
-//! up. No panic, no memory beyond a limit, one end for every request, and no clock that asks to be called at once for ever.
+//! A client's side of a conversation with a hostile server, over connections that come and go while requests are asked
+//! and given up. No panic, no memory beyond a limit, one end for every request, and no clock that asks to be called at
+//! once for ever.
 #![no_main]
 
 use std::collections::HashSet;

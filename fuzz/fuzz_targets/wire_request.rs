@@ -1,5 +1,5 @@
-//! What a client sends, were it hostile, in each dialect: parsing must neither panic nor allocate, and what is parsed means what
-//! it emits.
+//! What a client sends, were it hostile, in each dialect: parsing must neither panic nor allocate, and what is parsed
+//! means what it emits.
 #![no_main]
 
 use fs9_fuzz::{framed, quietly};

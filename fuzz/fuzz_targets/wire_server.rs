@@ -1,5 +1,5 @@
-//! A server's side of a conversation with a hostile client: frames, answers in any order, broken connections. No panic, no memory
-//! beyond the limits, no answer that nobody asked for, and after a break the same frames again.
+//! A server's side of a conversation with a hostile client: frames, answers in any order, broken connections. No panic,
+//! no memory beyond the limits, no answer that nobody asked for, and after a break the same frames again.
 #![no_main]
 
 use std::collections::HashMap;

@@ -14,7 +14,8 @@ pub fn allocated() -> usize {
     MEMORY.allocated()
 }
 
-/// Runs something that must not allocate. (It is asked of all that was ever allocated, so giving back does not hide it.)
+/// Runs something that must not allocate. (It is asked of all that was ever allocated, so giving back does not hide
+/// it.)
 pub fn quietly<T>(run: impl FnOnce() -> T) -> T {
     let before = MEMORY.total_allocated();
     let result = run();

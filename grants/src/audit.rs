@@ -1,5 +1,6 @@
-//! What a node has decided: a record a line, each with the hash of the line before, so that no line can be changed, left out
-//! or put in without all that follow telling so. (Lines at the end can be cut off; who wants to notice keeps the last hash.)
+//! What a node has decided: a record a line, each with the hash of the line before, so that no line can be changed,
+//! left out or put in without all that follow telling so. (Lines at the end can be cut off; who wants to notice keeps
+//! the last hash.)
 //!
 //! A line is a JSON object. Times are seconds since 1970, and never go back.
 

@@ -15,9 +15,9 @@ const PREFIX: &str = "fs9grant:";
 
 /// One to four grants: first the node's own, then what each holder passed on, last what somebody now has.
 ///
-/// Its bytes are those of the grants with their signatures, in postcard, one after another; its text is `fs9grant:` and these
-/// in base64url without padding. There is one such text of each chain. Whoever copies it has nothing: it counts for the one
-/// who has the private key of the last holder.
+/// Its bytes are those of the grants with their signatures, in postcard, one after another; its text is `fs9grant:` and
+/// these in base64url without padding. There is one such text of each chain. Whoever copies it has nothing: it counts
+/// for the one who has the private key of the last holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     root: Link,
@@ -173,7 +173,8 @@ impl Chain {
         Ok(Chain::new(self.root.clone(), self.further.iter().cloned().chain([next]).collect())?)
     }
 
-    /// Whether the one with the key `holder` may do at the node `audience`, at `now` (seconds since 1970), what this says.
+    /// Whether the one with the key `holder` may do at the node `audience`, at `now` (seconds since 1970), what this
+    /// says.
     ///
     /// # Errors
     /// Why not. Signatures, which cost the most, are looked at last.
@@ -211,8 +212,9 @@ impl Chain {
         Ok(Granted::by(self.clone()))
     }
 
-    /// Whether the node with the key `relay` may use this at the node `audience`, at `now`, for the one with the key `guest`, who
-    /// has passed it on to it. So a relay does nothing for one guest with what is another's, and nothing with what is its own.
+    /// Whether the node with the key `relay` may use this at the node `audience`, at `now`, for the one with the key
+    /// `guest`, who has passed it on to it. So a relay does nothing for one guest with what is another's, and nothing
+    /// with what is its own.
     ///
     /// # Errors
     /// Why not. What was revoked is known at `audience` alone.

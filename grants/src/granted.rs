@@ -4,8 +4,8 @@ use crate::{Chain, Grant, GrantId, Key, Link, Names, Right};
 
 /// What somebody may do, who has proved the key and whose chain of grants was verified.
 ///
-/// Paths are relative to the root of the mount, `.` for itself. Something is allowed if every grant of the chain allows it, so
-/// that nobody ever has more than any of those through whose hands it went.
+/// Paths are relative to the root of the mount, `.` for itself. Something is allowed if every grant of the chain allows
+/// it, so that nobody ever has more than any of those through whose hands it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted(Chain);
 
@@ -20,8 +20,8 @@ impl Granted {
         self.all(right, |names| names.cover(path))
     }
 
-    /// Whether `right` is granted at `path` by that very name. It is asked of what stands for more than itself, such as the
-    /// texts that show or control the mount.
+    /// Whether `right` is granted at `path` by that very name. It is asked of what stands for more than itself, such as
+    /// the texts that show or control the mount.
     pub fn names(&self, path: &str, right: Right) -> bool {
         self.all(right, |names| names.name(path))
     }
@@ -39,8 +39,8 @@ impl Granted {
         })
     }
 
-    /// Whether `path` is seen when its directory is read: where listing is granted all is, and elsewhere the way to what was
-    /// granted by name.
+    /// Whether `path` is seen when its directory is read: where listing is granted all is, and elsewhere the way to
+    /// what was granted by name.
     pub fn lists(&self, path: &str) -> bool {
         self.grants().all(|grant| {
             let lists = grant.rights.includes(Right::List.into()) && grant.names.cover(path);

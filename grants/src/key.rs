@@ -12,8 +12,8 @@ use crate::text;
 /// What the text of a key begins with.
 const PREFIX: &str = "fs9:";
 
-/// An Ed25519 public key (RFC 8032) that can stand for somebody: a point in its one encoding, and of high order, so that no
-/// signature fits several messages.
+/// An Ed25519 public key (RFC 8032) that can stand for somebody: a point in its one encoding, and of high order, so
+/// that no signature fits several messages.
 ///
 /// Its text is `fs9:` and 52 letters of base32.
 ///

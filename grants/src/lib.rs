@@ -1,5 +1,5 @@
-//! Who may do what at a node: the keys of nodes and what they sign. No I/O, no clock and no randomness: bytes, times and
-//! seeds go in, decisions come out.
+//! Who may do what at a node: the keys of nodes and what they sign. No I/O, no clock and no randomness: bytes, times
+//! and seeds go in, decisions come out.
 #![forbid(unsafe_code)]
 
 pub mod audit;

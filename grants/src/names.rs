@@ -13,8 +13,9 @@ const ROOT: &str = ".";
 
 /// Names in a mount, relative to its root: 1 to 16, sorted and distinct.
 ///
-/// A name covers itself and all that is below it; with a `*` at its end, all paths that begin so; `.` is the whole tree. Other
-/// nodes' trees, `n` and what is below, are covered by names that begin with `n/` or are `n`, and by no others.
+/// A name covers itself and all that is below it; with a `*` at its end, all paths that begin so; `.` is the whole
+/// tree. Other nodes' trees, `n` and what is below, are covered by names that begin with `n/` or are `n`, and by no
+/// others.
 ///
 /// ```
 /// use fs9_grants::Names;

@@ -125,8 +125,8 @@ impl Field<'_> for Attr {
 
 /// What Tsetattr changes: whatever is given.
 ///
-/// `valid[4] mode[4] uid[4] gid[4] size[8] atime[16] mtime[16]`. A time whose bit is set without its SET bit is the server's
-/// present. Bits that Linux has not defined are ignored, and so are the fields without a bit.
+/// `valid[4] mode[4] uid[4] gid[4] size[8] atime[16] mtime[16]`. A time whose bit is set without its SET bit is the
+/// server's present. Bits that Linux has not defined are ignored, and so are the fields without a bit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SetAttr {
     /// The permission bits.

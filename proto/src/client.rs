@@ -56,8 +56,8 @@ pub struct Settings {
     pub msize: u32,
     /// How long a session outlives its connection. The server's is taken if it is shorter.
     pub linger: Duration,
-    /// After so long a silence the link counts as broken. After a third of it, or of what counts so much on the far side if that
-    /// is less, the far side is asked to say something.
+    /// After so long a silence the link counts as broken. After a third of it, or of what counts so much on the far
+    /// side if that is less, the far side is asked to say something.
     pub keep_alive: Duration,
     /// How long a silence may last that somebody waits through who did not ask to wait.
     pub patience: Duration,

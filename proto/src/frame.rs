@@ -1,8 +1,8 @@
 //! Bytes in, whole frames out.
 //!
-//! A frame is `size[4]` and what follows, `size` bytes in all. The size is checked against a limit before anything is made
-//! ready for it. A long frame is read into the place it stays in; short ones are not moved but for the beginning of one that
-//! no longer fits behind the others.
+//! A frame is `size[4]` and what follows, `size` bytes in all. The size is checked against a limit before anything is
+//! made ready for it. A long frame is read into the place it stays in; short ones are not moved but for the beginning
+//! of one that no longer fits behind the others.
 
 /// The smallest frame: `size[4] number[1] tag[2]`.
 pub const MIN_FRAME: u32 = 7;
@@ -72,7 +72,8 @@ impl Frames {
         self.limit = limit;
     }
 
-    /// Where the next bytes are to be read to; never empty. The buffer grows when frames are not pulled, so pull them first.
+    /// Where the next bytes are to be read to; never empty. The buffer grows when frames are not pulled, so pull them
+    /// first.
     pub fn space(&mut self) -> &mut [u8] {
         let frame = self.size().ok().flatten().unwrap_or(0);
         let room = self.make_room(frame.max(self.pending() + 1));
@@ -94,7 +95,8 @@ impl Frames {
         self.end += bytes.len();
     }
 
-    /// The next whole frame, `size[4]` included; `None` when more bytes must come first. After an error nothing else comes.
+    /// The next whole frame, `size[4]` included; `None` when more bytes must come first. After an error nothing else
+    /// comes.
     pub fn pull(&mut self) -> Result<Option<&[u8]>, FrameError> {
         let Some(size) = self.size()?.filter(|size| *size <= self.pending()) else { return Ok(None) };
         self.small = if size > RESTING { 0 } else { self.small.saturating_add(1) };
@@ -113,8 +115,8 @@ impl Frames {
         self.buffer.capacity()
     }
 
-    /// Gives back what neither is pending nor is there for a frame that has begun: for a connection that has been silent for a
-    /// while.
+    /// Gives back what neither is pending nor is there for a frame that has begun: for a connection that has been
+    /// silent for a while.
     pub fn trim(&mut self) {
         let needed = self.size().ok().flatten().unwrap_or(0).max(self.pending());
         if needed == 0 {

@@ -1,8 +1,8 @@
-//! The messages. [`Request`] is what a client sends (T), [`Reply`] what a server answers (R); each borrows its strings and
-//! data from the frame it was parsed from.
+//! The messages. [`Request`] is what a client sends (T), [`Reply`] what a server answers (R); each borrows its strings
+//! and data from the frame it was parsed from.
 //!
-//! Where two dialects say the same, they share a variant. `parse` takes only what the dialect has; `emit` writes whatever it is
-//! given, and leaves away the fields that the dialect has not.
+//! Where two dialects say the same, they share a variant. `parse` takes only what the dialect has; `emit` writes
+//! whatever it is given, and leaves away the fields that the dialect has not.
 
 use std::fmt;
 use std::ops::Deref;
@@ -43,8 +43,8 @@ impl Dialect {
         }
     }
 
-    /// The best dialect for a client that asks for `version`: version(5) has the server drop what follows a dot that it does
-    /// not know. None for what is no 9P2000, which Rversion answers with [`UNKNOWN_VERSION`].
+    /// The best dialect for a client that asks for `version`: version(5) has the server drop what follows a dot that it
+    /// does not know. None for what is no 9P2000, which Rversion answers with [`UNKNOWN_VERSION`].
     pub fn negotiate(version: &str) -> Option<Self> {
         [Self::Own, Self::Linux, Self::Old].into_iter().find(|dialect| {
             let rest = version.strip_prefix(dialect.version());

@@ -1,8 +1,8 @@
 //! The words of 9P2000's Rerror for an error number, and back.
 //!
-//! Programs that want a number again have tables: the Linux kernel of whole phrases (`net/9p/error.c`), plan9port of parts of
-//! them (`9pfuse`). So each is what strerror(3) says, which both know, but for the few that Plan 9 says in its own words:
-//! its programs look for those.
+//! Programs that want a number again have tables: the Linux kernel of whole phrases (`net/9p/error.c`), plan9port of
+//! parts of them (`9pfuse`). So each is what strerror(3) says, which both know, but for the few that Plan 9 says in its
+//! own words: its programs look for those.
 
 /// Words that are nobody's, or about something that has no other number.
 use crate::errno::EIO;

@@ -1,12 +1,12 @@
 //! One conversation as its server has it: fids, the requests under way, and what is to be sent.
 //!
-//! A conversation is a plain connection of a standard client, or a session that survives its connections. Frames go in by
-//! [`Server::handle_frame`], which says what is to be done; answers go in by [`Server::reply`], in any order and at any
-//! time; what is to be written comes out of [`Server::poll_transmit`]. `F` is what the embedder has behind a fid.
+//! A conversation is a plain connection of a standard client, or a session that survives its connections. Frames go in
+//! by [`Server::handle_frame`], which says what is to be done; answers go in by [`Server::reply`], in any order and at
+//! any time; what is to be written comes out of [`Server::poll_transmit`]. `F` is what the embedder has behind a fid.
 //!
-//! A request that waits is a tag in a table and nothing else. Tflush follows flush(5) and what Linux's client relies on:
-//! the old request is answered or cancelled, then Rflush is sent, and nothing more comes to the old tag; several flushes
-//! are answered in their order; a Tflush never fails.
+//! A request that waits is a tag in a table and nothing else. Tflush follows flush(5) and what Linux's client relies
+//! on: the old request is answered or cancelled, then Rflush is sent, and nothing more comes to the old tag; several
+//! flushes are answered in their order; a Tflush never fails.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -76,7 +76,8 @@ pub enum Step<'f> {
     },
     /// The request of this tag is to be given up. It is answered all the same: with EINTR, or with what it had come to.
     Cancel(Tag),
-    /// The client begins anew (version(5)): this conversation is over, and the same frame is the first of a [`Greeting`].
+    /// The client begins anew (version(5)): this conversation is over, and the same frame is the first of a
+    /// [`Greeting`].
     Again,
 }
 
@@ -141,7 +142,8 @@ impl<F> Server<F> {
         }
     }
 
-    /// The session goes on over a new connection, as [`Hello::Resume`] wishes for it. Its client has `received` frames of ours.
+    /// The session goes on over a new connection, as [`Hello::Resume`] wishes for it. Its client has `received` frames
+    /// of ours.
     ///
     /// # Errors
     /// It cannot have so many: this is not the session that it means. The session is to be ended.
@@ -306,7 +308,8 @@ impl<F> Server<F> {
     /// The answer of a Tread or Trecv at a peer: bytes of one message, or none at its end.
     ///
     /// Linux's client goes on reading until the buffer of read(2) is full, at the place and for the rest that the reply
-    /// before has left. There is no rest: a message is over. So that one request, and no other, is answered with no bytes.
+    /// before has left. There is no rest: a message is over. So that one request, and no other, is answered with no
+    /// bytes.
     pub fn deliver(&mut self, tag: Tag, data: &[u8]) {
         match self.under_way.get(&tag) {
             Some(UnderWay::Asked { read: Some((fid, offset, count)), .. }) => {
@@ -370,7 +373,8 @@ impl<F> Server<F> {
         })
     }
 
-    /// Bytes that [`Server::poll_transmit`] has not given yet: of a client that takes nothing nothing more is to be read.
+    /// Bytes that [`Server::poll_transmit`] has not given yet: of a client that takes nothing nothing more is to be
+    /// read.
     pub fn queued_bytes(&self) -> usize {
         self.bare_bytes + self.session.as_ref().map_or(0, |(_, session)| session.queued_bytes())
     }

@@ -1,4 +1,5 @@
-//! Attributes as 9P2000 has them (stat(5)): in Rstat, in Twstat, and one after the other in what a directory's read returns.
+//! Attributes as 9P2000 has them (stat(5)): in Rstat, in Twstat, and one after the other in what a directory's read
+//! returns.
 
 use std::fmt;
 
@@ -9,8 +10,8 @@ use crate::wire::{Fault, Field, Reader, Writer};
 /// The mode bit of a directory (`DMDIR`); the low nine bits are the permissions.
 pub const DMDIR: u32 = 0x8000_0000;
 
-/// `size[2] type[2] dev[4] qid[13] mode[4] atime[4] mtime[4] length[8] name[s] uid[s] gid[s] muid[s]`, where `size` counts
-/// what follows it. Rstat and Twstat have its length before it once more, in two bytes.
+/// `size[2] type[2] dev[4] qid[13] mode[4] atime[4] mtime[4] length[8] name[s] uid[s] gid[s] muid[s]`, where `size`
+/// counts what follows it. Rstat and Twstat have its length before it once more, in two bytes.
 ///
 /// In Twstat, all ones or an empty string leave a field as it is: [`Stat::KEEP`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +64,8 @@ impl<'a> Stat<'a> {
         2 + FIXED + 4 * 2 + self.name.len() + self.uid.len() + self.gid.len() + self.muid.len()
     }
 
-    /// Appends it as a directory's read has it. False, and nothing appended, when `out` would be longer than `room` bytes:
-    /// a read returns whole entries only.
+    /// Appends it as a directory's read has it. False, and nothing appended, when `out` would be longer than `room`
+    /// bytes: a read returns whole entries only.
     pub fn list(&self, room: usize, out: &mut Vec<u8>) -> bool {
         let fits = out.len() + self.size() <= room && self.size() - 2 <= u16::MAX.into();
         if fits {

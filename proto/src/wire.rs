@@ -1,5 +1,5 @@
-//! Integers, strings and lists as 9P writes them: little-endian; a string is `length[2]` and UTF-8; a list is `count[2]` and
-//! its elements. Nothing is allocated here, whatever a length says.
+//! Integers, strings and lists as 9P writes them: little-endian; a string is `length[2]` and UTF-8; a list is
+//! `count[2]` and its elements. Nothing is allocated here, whatever a length says.
 
 use std::fmt::{self, Write as _};
 

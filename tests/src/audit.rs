@@ -1,5 +1,6 @@
-//! A checker of the audit's log, written apart from the server: it replays the log by the rules in docs/security.md and says
-//! whether it would have decided the same. Of the server's own code it uses what reads a chain of grants, and nothing that decides.
+//! A checker of the audit's log, written apart from the server: it replays the log by the rules in docs/security.md and
+//! says whether it would have decided the same. Of the server's own code it uses what reads a chain of grants, and
+//! nothing that decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -97,7 +97,8 @@ pub fn listen_at(name: &str, seed: u64) {
     }
 }
 
-/// Connects, and changes both words that the other end waits for, as fast as it can, so that they never mean anything new.
+/// Connects, and changes both words that the other end waits for, as fast as it can, so that they never mean anything
+/// new.
 pub fn flip(name: &str) {
     let socket = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
     connect(&socket, &address(name)).unwrap();
@@ -329,8 +330,8 @@ impl Bare {
     }
 
     fn send(&mut self, bytes: &[u8], descriptors: usize) {
-        // Our own end that waits in the other's hands would not hang up when we go, which is as if we did not go: nobody who
-        // waits without a deadline could tell.
+        // Our own end that waits in the other's hands would not hang up when we go, which is as if we did not go:
+        // nobody who waits without a deadline could tell.
         let kinds = if bytes[0] == 4 { 7 } else { 8 };
         let any: Vec<OwnedFd> = (0..descriptors).map(|_| self.descriptor(kinds)).collect();
         let any: Vec<_> = any.iter().map(AsFd::as_fd).collect();

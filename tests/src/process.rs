@@ -101,8 +101,8 @@ pub fn resources(pid: u32) -> Resources {
     Resources { descriptors, threads: figure("Threads"), memory: figure("VmRSS") }
 }
 
-/// Stops a process, and waits until every thread of it is: one that is still on its way could take one more request, and
-/// whoever asks then cannot even be killed.
+/// Stops a process, and waits until every thread of it is: one that is still on its way could take one more request,
+/// and whoever asks then cannot even be killed.
 pub fn stop(pid: u32) {
     signal(pid, Signal::STOP);
     wait_for("every thread to be stopped", || {

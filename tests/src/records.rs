@@ -1,5 +1,5 @@
-//! A stream that is more than its descriptor, as one that encrypts is: bytes go in records, whole ones only can be read, and both
-//! what was read and what is to be written lies in memory for a while.
+//! A stream that is more than its descriptor, as one that encrypts is: bytes go in records, whole ones only can be
+//! read, and both what was read and what is to be written lies in memory for a while.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};

@@ -70,8 +70,8 @@ impl Terminal {
         self.wait(text, |lines| lines.iter().any(|line| line.contains(text)))
     }
 
-    /// Waits for the end of the script; how it ended, and the lines that are on the screen then. What was drawn over must be
-    /// back.
+    /// Waits for the end of the script; how it ended, and the lines that are on the screen then. What was drawn over
+    /// must be back.
     pub fn ended(mut self) -> (ExitStatus, Vec<String>) {
         let status = self.process.ended();
         // script(1) has closed its output.

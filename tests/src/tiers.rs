@@ -1,6 +1,8 @@
-//! Channels of every tier, and the party at their far end: a thread or the program `fs9-peer`, which obeys the same orders.
+//! Channels of every tier, and the party at their far end: a thread or the program `fs9-peer`, which obeys the same
+//! orders.
 //!
-//! An order is one line of text, and so is its answer, over pipes: what is under test is never what the test talks over.
+//! An order is one line of text, and so is its answer, over pipes: what is under test is never what the test talks
+//! over.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
@@ -641,8 +643,8 @@ fn has_no_child() -> bool {
     matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
 }
 
-/// What is open once the watcher has started, which stays, and the pair that it was started for is gone: the watcher may be
-/// the last to let go of that, some time after the drop.
+/// What is open once the watcher has started, which stays, and the pair that it was started for is gone: the watcher
+/// may be the last to let go of that, some time after the drop.
 fn with_a_watcher() -> Vec<String> {
     let but_watchers =
         |names: &[String]| names.iter().filter(|name| *name != "anon_inode").cloned().collect::<Vec<_>>();

@@ -15,8 +15,8 @@ use crate::{DEADLINE, binary, stdout, waiter};
 /// The user that `.ci/setup` makes.
 pub const NAME: &str = "fs9-tester";
 
-/// A directory of that user with an empty directory `p` in it, and the programs `fs9` and `waiter` where everybody may run
-/// them. What is mounted on `p` in the end is unmounted.
+/// A directory of that user with an empty directory `p` in it, and the programs `fs9` and `waiter` where everybody may
+/// run them. What is mounted on `p` in the end is unmounted.
 #[derive(Debug)]
 pub struct Home {
     dir: TempDir,
@@ -32,8 +32,8 @@ impl Home {
         let (uid, gid): (u32, u32) = (id("-u"), id("-g"));
         let dir = tempfile::tempdir().unwrap();
         for (program, name) in [(binary(), "fs9"), (waiter::program().to_owned(), "waiter")] {
-            // By a process of its own: as long as we had it open for writing, so would whatever another test starts in that
-            // moment, and a program that somebody writes cannot be run.
+            // By a process of its own: as long as we had it open for writing, so would whatever another test starts in
+            // that moment, and a program that somebody writes cannot be run.
             let mut install = Command::new("install");
             stdout(install.args(["-m", "755"]).arg(program).arg(dir.path().join(name)).output().unwrap());
         }

@@ -135,8 +135,8 @@ impl Waiter {
     }
 }
 
-/// A party that `does` something with a file, which makes it wait, is interrupted, and another one killed. Returns how long it
-/// took until that was gone.
+/// A party that `does` something with a file, which makes it wait, is interrupted, and another one killed. Returns how
+/// long it took until that was gone.
 pub fn interrupted_and_killed(mount: &Mount, does: &str, path: PathBuf) -> Duration {
     let wait = || {
         let waiter = Waiter::new(does, &path, &[]);
@@ -199,8 +199,8 @@ pub fn wait_waiting(mount: &Mount, waiting: usize) {
     wait_count(mount, "waiting", waiting);
 }
 
-/// Waits until nobody waits in the mount and no byte is kept: the text of `status` that was read before is, until the server
-/// has seen its RELEASE.
+/// Waits until nobody waits in the mount and no byte is kept: the text of `status` that was read before is, until the
+/// server has seen its RELEASE.
 pub fn wait_nothing_kept(mount: &Mount) {
     wait_waiting(mount, 0);
     wait_count(mount, "bytes", 0);

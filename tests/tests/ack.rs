@@ -1,4 +1,5 @@
-//! A worker that ends with a job in its hands: whether the job comes back, in every language and on both kinds of queue.
+//! A worker that ends with a job in its hands: whether the job comes back, in every language and on both kinds of
+//! queue.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::fs::File;
@@ -111,7 +112,8 @@ fn check(mount: &Mount, worker: impl Fn() -> Command) {
     for (end, plain, ack) in TABLE {
         for access in ["r", "rw"] {
             let writes = end.starts_with("writes");
-            // With "rw" the kernel does not wait for the server at close(2), so an exit right behind it may be seen first.
+            // With "rw" the kernel does not wait for the server at close(2), so an exit right behind it may be seen
+            // first.
             let races = end == "closes, then exits 1";
             if access == "r" && writes || access == "rw" && races {
                 continue;

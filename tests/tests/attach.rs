@@ -1,5 +1,5 @@
-//! Another node's tree under `n/NAME`: two real mounts on one machine, and every sentence of the contract through the link
-//! between them.
+//! Another node's tree under `n/NAME`: two real mounts on one machine, and every sentence of the contract through the
+//! link between them.
 
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! Nodes come and go through TLS, `FS9_FAULTS` times (60), drawn from `FS9_SEED` (any; it is printed): links are cut at any moment,
-//! nodes are killed, refused, and lose what they were granted. Afterwards nothing is left of it on either.
+//! Nodes come and go through TLS, `FS9_FAULTS` times (60), drawn from `FS9_SEED` (any; it is printed): links are cut at
+//! any moment, nodes are killed, refused, and lose what they were granted. Afterwards nothing is left of it on either.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! Trees nest: what a node has attached, seen by those who come to it (`--export-nodes`). Three real mounts in a row, and the contract
-//! through both links.
+//! Trees nest: what a node has attached, seen by those who come to it (`--export-nodes`). Three real mounts in a row,
+//! and the contract through both links.
 
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 use std::fs;

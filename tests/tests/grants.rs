@@ -1,5 +1,5 @@
-//! Keys that are let in: what they may do, until when, and what is written down of it. After each test a checker that was
-//! written apart from the server replays the log and agrees with every decision.
+//! Keys that are let in: what they may do, until when, and what is written down of it. After each test a checker that
+//! was written apart from the server replays the log and agrees with every decision.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::fs::{self, File};

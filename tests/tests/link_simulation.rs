@@ -1,7 +1,9 @@
-//! Clients and a server, the real machines, over simulated links in virtual time: cuts at every byte, silence, long absence,
-//! restarts. Afterwards every message is accounted for, every request has had one outcome, and nothing is left.
+//! Clients and a server, the real machines, over simulated links in virtual time: cuts at every byte, silence, long
+//! absence, restarts. Afterwards every message is accounted for, every request has had one outcome, and nothing is
+//! left.
 //!
-//! A seed determines a run. `FS9_SEED=7` runs that one alone, `FS9_SEEDS=100000` so many, from `FS9_SEED` on if both are given.
+//! A seed determines a run. `FS9_SEED=7` runs that one alone, `FS9_SEEDS=100000` so many, from `FS9_SEED` on if both
+//! are given.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::cmp::Reverse;

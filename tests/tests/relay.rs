@@ -1,5 +1,5 @@
-//! A node behind another, used with a key: three real mounts, of which the middle one lets a guest through. Two decide, both write
-//! it down, and after each test a checker that was written apart from the server agrees with both.
+//! A node behind another, used with a key: three real mounts, of which the middle one lets a guest through. Two decide,
+//! both write it down, and after each test a checker that was written apart from the server agrees with both.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::fs;

@@ -64,7 +64,8 @@ fn what_is_written_in_parts_is_not_sent_in_part() {
     alpha.check();
 }
 
-/// A client whose frames are short cuts a long write(2) into several messages: those that were sent are whole, and no more come.
+/// A client whose frames are short cuts a long write(2) into several messages: those that were sent are whole, and no
+/// more come.
 #[test]
 fn of_a_long_write_in_pieces_whole_ones_arrive_and_no_more() {
     let alpha = Node::new();

@@ -1,5 +1,5 @@
-//! A thousand rounds of processes killed at random moments: every message is accounted for, and the server is back where it
-//! was.
+//! A thousand rounds of processes killed at random moments: every message is accounted for, and the server is back
+//! where it was.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::process::Command;

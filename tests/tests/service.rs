@@ -1,5 +1,5 @@
-//! Services: clients and servers find each other, each connection is its own, and whatever becomes of one end is told at the
-//! other.
+//! Services: clients and servers find each other, each connection is its own, and whatever becomes of one end is told
+//! at the other.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::collections::BTreeMap;
@@ -72,8 +72,8 @@ fn account(mount: &Mount) -> [[u64; 5]; 2] {
     })
 }
 
-/// A process that has opened `s/END`, has read one message if it is the server, has written `last words`, and goes on once
-/// its input is closed.
+/// A process that has opened `s/END`, has read one message if it is the server, has written `last words`, and goes on
+/// once its input is closed.
 fn party(mount: &Mount, end: &str, then: &str) -> Running {
     let first = if end == "accept" { "sysread(F, $m, 99);" } else { "" };
     let script = format!("open(F, '+<', 'p/s/{end}') or die; {first} syswrite(F, 'last words'); <STDIN>; {then}");
@@ -552,8 +552,8 @@ fn of_two_servers_each_of_a_thousand_clients_is_served_by_exactly_one() {
 /// How much more memory the server may have after the storm, in KiB: what an allocator keeps.
 const KEPT: usize = 4 * 1024;
 
-/// So many connections, see `connections.c`; checks what was counted against the service's account. Returns how many were
-/// opened.
+/// So many connections, see `connections.c`; checks what was counted against the service's account. Returns how many
+/// were opened.
 fn connections(mount: &Mount, seed: u64, count: u32) -> u64 {
     println!("FS9_SEED={seed}");
     let before = account(mount);

@@ -1,5 +1,5 @@
-//! A peer of ill will: it writes what it likes into the memory and sends what it likes over the socket. The honest end gets
-//! messages of the right type or errors, in time, and spends no more on it than on an honest one.
+//! A peer of ill will: it writes what it likes into the memory and sends what it likes over the socket. The honest end
+//! gets messages of the right type or errors, in time, and spends no more on it than on an honest one.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::io::{self, Read, Write};

@@ -1,16 +1,16 @@
-//! The protocol of a slot (`tiers/src/slot.rs`), the lane over it, and who reads a connection (`tiers/src/remote/lead.rs`, see
-//! `reading.rs`), in schedules: the very source files, compiled over
-//! words, sleep and locks of a scheduler (shuttle) instead of the machine's. A schedule is random, or has few switches at
-//! unlikely moments (PCT); a failure prints the one that repeats it.
+//! The protocol of a slot (`tiers/src/slot.rs`), the lane over it, and who reads a connection
+//! (`tiers/src/remote/lead.rs`, see `reading.rs`), in schedules: the very source files, compiled over words, sleep and
+//! locks of a scheduler (shuttle) instead of the machine's. A schedule is random, or has few switches at unlikely
+//! moments (PCT); a failure prints the one that repeats it.
 //!
-//! Modelled are: every step on a shared word as a place where any other thread may go on; sleep that only a wake of that
-//! very word ends, a signal, or a deadline, which passes at any moment; tasks that are polled when woken, and dropped at any
-//! moment; processes that are killed between any two steps, and a watcher that tells of it some time later. Nobody may hang,
-//! which shuttle finds by itself; nothing may be lost, doubled, reordered or invented; and no two may be at a message at
-//! once, for which the cell is one that notices.
+//! Modelled are: every step on a shared word as a place where any other thread may go on; sleep that only a wake of
+//! that very word ends, a signal, or a deadline, which passes at any moment; tasks that are polled when woken, and
+//! dropped at any moment; processes that are killed between any two steps, and a watcher that tells of it some time
+//! later. Nobody may hang, which shuttle finds by itself; nothing may be lost, doubled, reordered or invented; and no
+//! two may be at a message at once, for which the cell is one that notices.
 //!
-//! Not modelled: memory that shows the steps of one processor to another in a different order. Here every access and every
-//! fence is sequentially consistent, whatever it says, so an ordering that is too weak is not found; that is for
+//! Not modelled: memory that shows the steps of one processor to another in a different order. Here every access and
+//! every fence is sequentially consistent, whatever it says, so an ordering that is too weak is not found; that is for
 //! `tiers_memory_order.rs`. Nor the socket, the mapping and who holds them, nor an other side that lies.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 

@@ -1,5 +1,5 @@
-//! Whoever is killed, wherever it stands: the other end receives what was sent, learns why there is no more, and nothing of
-//! it is left.
+//! Whoever is killed, wherever it stands: the other end receives what was sent, learns why there is no more, and
+//! nothing of it is left.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::collections::BTreeSet;

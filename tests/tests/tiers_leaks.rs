@@ -26,8 +26,8 @@ fn descriptors() -> usize {
     resources(std::process::id()).descriptors
 }
 
-/// Does it a few times, then `times` times more: afterwards there are no more descriptors and no more memory than before.
-/// Fewer there may be: what is given back a little later may have been there when the others were counted.
+/// Does it a few times, then `times` times more: afterwards there are no more descriptors and no more memory than
+/// before. Fewer there may be: what is given back a little later may have been there when the others were counted.
 fn assert_flat(times: usize, mut once: impl FnMut()) {
     (0..times / 10).for_each(|_| once());
     let (descriptors_before, before) = (descriptors(), memory());

@@ -1,8 +1,8 @@
-//! The memory orders of the slot's protocol (`tiers/src/slot.rs`): its very source, in all executions that the memory model
-//! allows (loom), up to a number of preemptions. Two threads and a message or two, for there are very many.
+//! The memory orders of the slot's protocol (`tiers/src/slot.rs`): its very source, in all executions that the memory
+//! model allows (loom), up to a number of preemptions. Two threads and a message or two, for there are very many.
 //!
-//! This is for what `tiers_interleavings.rs` cannot see: a side that sleeps and one that passes it by must not both miss the
-//! other, and a message must be whole before it is announced. Not modelled: deadlines, staying awake, deaths.
+//! This is for what `tiers_interleavings.rs` cannot see: a side that sleeps and one that passes it by must not both
+//! miss the other, and a message must be whole before it is announced. Not modelled: deadlines, staying awake, deaths.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 #[path = "tiers_memory_order/cell.rs"]

@@ -1,4 +1,5 @@
-//! Peers over connections: what the suite of all tiers does not see. Links that break, ends that go elsewhere, addresses.
+//! Peers over connections: what the suite of all tiers does not see. Links that break, ends that go elsewhere,
+//! addresses.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::fs;

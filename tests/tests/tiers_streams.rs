@@ -1,4 +1,5 @@
-//! Peers over byte streams that somebody else makes: streams that break, programs as streams, what is no stream. None leaves anything.
+//! Peers over byte streams that somebody else makes: streams that break, programs as streams, what is no stream. None
+//! leaves anything.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use std::fs::File;

@@ -358,8 +358,8 @@ fn is_closed(socket: &mut TcpStream) -> bool {
     }
 }
 
-/// `FS9_STRANGERS` connections (600) that never come to an end with their handshake: from one place a quarter of all that
-/// may be there is let in, of all places together 1,024, and none of them for longer than 10 s.
+/// `FS9_STRANGERS` connections (600) that never come to an end with their handshake: from one place a quarter of all
+/// that may be there is let in, of all places together 1,024, and none of them for longer than 10 s.
 #[test]
 fn strangers_are_bounded_and_disturb_nobody() {
     let count = std::env::var("FS9_STRANGERS").map_or(600, |count| count.parse().unwrap());

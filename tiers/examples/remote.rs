@@ -1,5 +1,5 @@
-//! The worker of `worker.rs` in a program that is reached over a byte stream: TCP, and the standard input and output of a
-//! program, as of `ssh host worker`. What is different is one line again.
+//! The worker of `worker.rs` in a program that is reached over a byte stream: TCP, and the standard input and output of
+//! a program, as of `ssh host worker`. What is different is one line again.
 //!
 //! ```sh
 //! cargo run -p fs9-tiers --example remote

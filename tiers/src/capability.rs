@@ -1,9 +1,9 @@
 //! The end of a channel, on its way to somebody else.
 //!
 //! Bytes cross a channel; authority does not. The end of a channel goes to another party only beside a message
-//! ([`Sender::send_with`](crate::Sender::send_with)), and it moves: who gave it has it no more. Between threads it moves in
-//! memory. Between processes its descriptors do (SCM_RIGHTS in unix(7)), and the far end is told that a new holder will
-//! introduce itself, so that neither it nor the kernel mistakes the giver for the holder any more.
+//! ([`Sender::send_with`](crate::Sender::send_with)), and it moves: who gave it has it no more. Between threads it
+//! moves in memory. Between processes its descriptors do (SCM_RIGHTS in unix(7)), and the far end is told that a new
+//! holder will introduce itself, so that neither it nor the kernel mistakes the giver for the holder any more.
 #![forbid(unsafe_code)]
 
 use std::any::{Any, type_name};

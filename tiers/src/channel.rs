@@ -1,11 +1,11 @@
 //! One direction of a channel: a slot for one message, and the two lines of parties that wait at it.
 //!
-//! A channel is one lane (a queue) or two (a pair, a connection). A [`Lane`] never waits, does no I/O and knows no clock
-//! and no transport. Parties are tickets: a reader joins the line of readers, a writer the line of writers with its
-//! message, and `settle` alone, the one place where messages meet, pairs the two lines. What it decides is handed out
-//! as [`Completion`]s, to be answered after the caller's lock is released. Everything that waits ends through `settle`,
-//! [`Lane::cancel`], [`Lane::hang_up`] or [`Lane::close`]; a lane that is dropped drops its tickets, which is why a
-//! ticket should answer when it is dropped.
+//! A channel is one lane (a queue) or two (a pair, a connection). A [`Lane`] never waits, does no I/O and knows no
+//! clock and no transport. Parties are tickets: a reader joins the line of readers, a writer the line of writers with
+//! its message, and `settle` alone, the one place where messages meet, pairs the two lines. What it decides is handed
+//! out as [`Completion`]s, to be answered after the caller's lock is released. Everything that waits ends through
+//! `settle`, [`Lane::cancel`], [`Lane::hang_up`] or [`Lane::close`]; a lane that is dropped drops its tickets, which is
+//! why a ticket should answer when it is dropped.
 //!
 //! Invariants, after every call:
 //!
@@ -220,8 +220,8 @@ impl<M, T> Lane<M, T> {
         None
     }
 
-    /// The newest message takes the place of one that nobody has taken yet, which is missed. Returns it when nobody will
-    /// ever read it.
+    /// The newest message takes the place of one that nobody has taken yet, which is missed. Returns it when nobody
+    /// will ever read it.
     pub fn overtake(&mut self, message: M, out: &mut Vec<Completion<M, T>>) -> Option<M> {
         if !self.is_broken() {
             self.missed += self.slot.len() as u64;
@@ -230,8 +230,8 @@ impl<M, T> Lane<M, T> {
         self.commit(message, out)
     }
 
-    /// Takes the next message at once, for somebody who passes it on and need not wait: it counts as received. None when there
-    /// is none.
+    /// Takes the next message at once, for somebody who passes it on and need not wait: it counts as received. None
+    /// when there is none.
     pub fn pop(&mut self, out: &mut Vec<Completion<M, T>>) -> Option<M> {
         let (delivery, writer) = self.next_message()?;
         self.received += 1;

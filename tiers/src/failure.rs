@@ -1,7 +1,7 @@
 //! Failure points: places between two steps of a protocol where a test may have this process killed.
 //!
-//! With the feature `failure-points` a process that was started with `FS9_DIE_AT=PLACE:N` kills itself (SIGKILL) when it comes
-//! to PLACE for the N-th time. Without it a step is nothing.
+//! With the feature `failure-points` a process that was started with `FS9_DIE_AT=PLACE:N` kills itself (SIGKILL) when
+//! it comes to PLACE for the N-th time. Without it a step is nothing.
 #![forbid(unsafe_code)]
 
 /// Marks a place; the names are of the form "module: what was just done".

@@ -2,8 +2,8 @@
 //!
 //! On a mount every channel is a file: one write(2) sends a message, one read(2) receives one. [`open`] makes a
 //! [`Peer`] of the end of a pair or of a connection to a service, [`sender`] and [`receiver`] make halves of queues and
-//! topics. At the other end is whoever opens it: this program again, another Rust program, a shell, a program on another
-//! machine. What works on any peer works on these: timeouts, tasks, [`Select`](crate::Select), iterators.
+//! topics. At the other end is whoever opens it: this program again, another Rust program, a shell, a program on
+//! another machine. What works on any peer works on these: timeouts, tasks, [`Select`](crate::Select), iterators.
 //!
 //! ```no_run
 //! use fs9_tiers::{Peer, file};
@@ -20,9 +20,9 @@
 //!
 //! # Typed or raw
 //!
-//! The functions here encode messages with postcard, as between processes; both sides must be built from the same types. A
-//! value without any bytes, such as `()`, goes as one zero, as a write of nothing is none. Those of [`raw`] send and
-//! receive bytes as they are, for an other side that is written in another language.
+//! The functions here encode messages with postcard, as between processes; both sides must be built from the same
+//! types. A value without any bytes, such as `()`, goes as one zero, as a write of nothing is none. Those of [`raw`]
+//! send and receive bytes as they are, for an other side that is written in another language.
 //!
 //! ```no_run
 //! use fs9_tiers::{Peer, file};
@@ -87,8 +87,8 @@ pub const LIMIT: usize = (1 << 20) - 4096;
 ///
 /// # Errors
 /// Those of open(2): [`io::ErrorKind::NotFound`]; [`io::ErrorKind::ResourceBusy`] where somebody else has this end;
-/// [`io::ErrorKind::PermissionDenied`]. [`io::ErrorKind::InvalidInput`] for what is not a file of a mount, or a view of one
-/// (`NAME:line`), in which a message would not remain one.
+/// [`io::ErrorKind::PermissionDenied`]. [`io::ErrorKind::InvalidInput`] for what is not a file of a mount, or a view of
+/// one (`NAME:line`), in which a message would not remain one.
 ///
 /// ```no_run
 /// use fs9_tiers::{Peer, file};
@@ -126,8 +126,8 @@ pub fn sender<T: Message>(path: impl AsRef<Path>) -> io::Result<Sender<T>> {
     Ok(Sender::new(Tx::File(Outgoing::typed(opened(path.as_ref(), OFlags::WRONLY)?))))
 }
 
-/// Opens a file to receive: a queue, of which each message goes to one of those who receive, or a topic, of which everybody
-/// gets all.
+/// Opens a file to receive: a queue, of which each message goes to one of those who receive, or a topic, of which
+/// everybody gets all.
 ///
 /// # Errors
 /// As [`open`].

@@ -1,5 +1,5 @@
-//! Sending and receiving from tasks, on any executor. Each future makes an attempt, has its waker called when another may
-//! be worth while, and takes nothing before it is ready.
+//! Sending and receiving from tasks, on any executor. Each future makes an attempt, has its waker called when another
+//! may be worth while, and takes nothing before it is ready.
 #![forbid(unsafe_code)]
 
 use std::fmt;

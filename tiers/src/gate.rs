@@ -1,4 +1,5 @@
-//! Where half of a peer gets its turn: at a slot in memory, at a file, or at a connection. Above this the tiers are not told apart to wait.
+//! Where half of a peer gets its turn: at a slot in memory, at a file, or at a connection. Above this the tiers are not
+//! told apart to wait.
 #![forbid(unsafe_code)]
 
 use std::task::Waker;

@@ -57,7 +57,8 @@ impl Holder {
         Holder::holding(pidfd::process(&pidfd)?, pidfd)
     }
 
-    /// Takes hold of the process that made the connection at the other end of this Unix socket, see [`Holder::from_pidfd`].
+    /// Takes hold of the process that made the connection at the other end of this Unix socket, see
+    /// [`Holder::from_pidfd`].
     ///
     /// # Errors
     /// ENOTSUP and ENOPROTOOPT where there is no such process, ESRCH where it has been reaped, EMFILE.

@@ -1,8 +1,9 @@
 //! fs9-tiers: send and receive one message, at any distance.
 //!
 //! A [`Peer`] is one end of a channel: it sends values of one type and receives values of another. At the other end is
-//! a thread of this process, another process of this machine, a program at the other end of a socket, or whoever has opened
-//! a file of an fs9 mount: a program in another language, or on another machine. The code that uses a peer is the same for all.
+//! a thread of this process, another process of this machine, a program at the other end of a socket, or whoever has
+//! opened a file of an fs9 mount: a program in another language, or on another machine. The code that uses a peer is
+//! the same for all.
 //!
 //! - [The first pair](#the-first-pair), [the other end as a process](#the-other-end-as-a-process), [the channel as a
 //!   file](#the-channel-as-a-file)
@@ -96,12 +97,14 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! [`file::sender`] and [`file::receiver`] open queues, where each message goes to one of many workers, and comes back from
-//! one that is killed with it. With [`file::raw`] the messages are the bytes themselves, for shells and other languages.
+//! [`file::sender`] and [`file::receiver`] open queues, where each message goes to one of many workers, and comes back
+//! from one that is killed with it. With [`file::raw`] the messages are the bytes themselves, for shells and other
+//! languages.
 //!
 //! # The other end at an address
 //!
-//! [`remote`] has peers over TCP and Unix sockets. A link that breaks is mended; nothing is lost by it and nothing comes twice.
+//! [`remote`] has peers over TCP and Unix sockets. A link that breaks is mended; nothing is lost by it and nothing
+//! comes twice.
 //!
 //! ```no_run
 //! # use fs9_tiers::{Peer, remote};
@@ -367,10 +370,10 @@
 //! | a connection, with any number of channels | 1 | 16 KiB, and what is under way |
 //! | a file | 1 | 1 MiB of each thread that has received from one |
 //!
-//! A process with any channel to another one, or with a task that waits for a file, has one thread more, `fs9-watch`, and 2 descriptors. It sleeps until a
-//! peer hangs up or dies, wakes tasks, and no message of a thread passes through it. A message between processes costs
-//! no system call while both sides are awake; who sleeps is woken by a futex. What that comes to is in
-//! `docs/performance.md`.
+//! A process with any channel to another one, or with a task that waits for a file, has one thread more, `fs9-watch`,
+//! and 2 descriptors. It sleeps until a peer hangs up or dies, wakes tasks, and no message of a thread passes through
+//! it. A message between processes costs no system call while both sides are awake; who sleeps is woken by a futex.
+//! What that comes to is in `docs/performance.md`.
 //!
 //! # What it needs
 //!

@@ -1,8 +1,9 @@
 //! Messages that are written and read where they lie.
 //!
 //! Between processes that is the memory which both share. The other process may change it at any moment, so there is no
-//! reference into it: bytes are copied in and out piece by piece, or by the kernel from and to a descriptor, and each look
-//! may see something else. What matters is to be copied before it is checked. Between threads it is memory of our own.
+//! reference into it: bytes are copied in and out piece by piece, or by the kernel from and to a descriptor, and each
+//! look may see something else. What matters is to be copied before it is checked. Between threads it is memory of our
+//! own.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -69,8 +70,8 @@ impl Sender<Vec<u8>> {
     /// Waits until the slot is free, for a message of `len` bytes that is written in place.
     ///
     /// # Errors
-    /// As [`Sender::reserve`], and [`Unfit::TooLong`](crate::error::Unfit::TooLong). For a loan that does not wait, or not for long, take a
-    /// [`Permit`] first.
+    /// As [`Sender::reserve`], and [`Unfit::TooLong`](crate::error::Unfit::TooLong). For a loan that does not wait, or
+    /// not for long, take a [`Permit`] first.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -154,8 +155,8 @@ impl<'a, P: Plain> Permit<'a, Pod<P>> {
 }
 
 /// The slot, lent to write a message in place: as [`io::Write`] from the beginning on, or anywhere with
-/// [`Loan::write_at`]. What is not written is zero, or what a message before left there. Dropped, the slot is given back and
-/// nothing was sent.
+/// [`Loan::write_at`]. What is not written is zero, or what a message before left there. Dropped, the slot is given
+/// back and nothing was sent.
 ///
 /// See [`Loan::fill_from`] and [`Loan::write_at`] for examples.
 #[must_use = "a loan that is dropped has sent nothing"]
@@ -234,8 +235,8 @@ impl<'a, T: Block> Loan<'a, T> {
         if fits { Ok(()) } else { Err(outside(self.len())) }
     }
 
-    /// Lets the kernel fill in what is not written yet with one read(2) from `source`. Returns how many bytes there were; 0
-    /// at its end, or when all is written.
+    /// Lets the kernel fill in what is not written yet with one read(2) from `source`. Returns how many bytes there
+    /// were; 0 at its end, or when all is written.
     ///
     /// # Errors
     /// Those of read(2).
@@ -384,8 +385,8 @@ impl<T: Block> Receiver<T> {
     }
 }
 
-/// A message that was received and lies where it was written: to be read as [`io::Read`] from the beginning on, or anywhere
-/// with [`InPlace::read_at`]. Between processes the other end cannot send another until it is dropped.
+/// A message that was received and lies where it was written: to be read as [`io::Read`] from the beginning on, or
+/// anywhere with [`InPlace::read_at`]. Between processes the other end cannot send another until it is dropped.
 ///
 /// A peer that breaks the protocol can change the bytes meanwhile: copy what matters before checking it.
 ///
@@ -437,8 +438,8 @@ impl<T: Block> InPlace<'_, T> {
         if fits { Ok(()) } else { Err(outside(self.len())) }
     }
 
-    /// Lets the kernel write what is not read yet to `target` with one write(2). Returns how many bytes it took; 0 when all is
-    /// read.
+    /// Lets the kernel write what is not read yet to `target` with one write(2). Returns how many bytes it took; 0 when
+    /// all is read.
     ///
     /// # Errors
     /// Those of write(2).

@@ -1,8 +1,8 @@
 //! What may cross a channel, and how it lies there as bytes.
 //!
-//! A message is a value that serde can write and read. Between two threads it is moved; between processes it is encoded,
-//! always as postcard does it (<https://postcard.jamesmunns.com/wire-format>), so every reader with the same types
-//! understands it. Byte messages and [`Pod`]s have short cuts to the same bytes.
+//! A message is a value that serde can write and read. Between two threads it is moved; between processes it is
+//! encoded, always as postcard does it (<https://postcard.jamesmunns.com/wire-format>), so every reader with the same
+//! types understands it. Byte messages and [`Pod`]s have short cuts to the same bytes.
 //!
 //! The encoding knows nothing of where bytes live: it appends to a `Sink` and copies out of a `Source`, which the
 //! process tier has over shared memory.
@@ -16,8 +16,8 @@
 //!
 //! What it cannot refuse, because the type asks for it: bytes from the other end decide how deep a recursive type is
 //! nested, as deep as [`LIMIT`] allows, which may be deeper than the stack; and how long a sequence is whose elements
-//! take no bytes (`Vec<()>`). Neither belongs into a message from a party that is not trusted. And the length of a map is
-//! shown to the type before there are bytes for it: the standard maps set aside at most 1 MiB for it, as serde does.
+//! take no bytes (`Vec<()>`). Neither belongs into a message from a party that is not trusted. And the length of a map
+//! is shown to the type before there are bytes for it: the standard maps set aside at most 1 MiB for it, as serde does.
 #![forbid(unsafe_code)]
 
 use std::any::Any;
@@ -42,8 +42,8 @@ pub const LIMIT: usize = 4 << 20;
 /// take no bytes: their depth and their length are then the other end's choice.
 ///
 /// Between processes a message is encoded by postcard, which does not write names. Types that need them cannot be read
-/// back: `#[serde(untagged)]`, `#[serde(tag = "..")]`, `#[serde(skip_serializing_if = "..")]`, `serde_json::Value`. Of a
-/// type with a `&'static str` the compiler says that its `Deserialize` is "not general enough": send a `String`.
+/// back: `#[serde(untagged)]`, `#[serde(tag = "..")]`, `#[serde(skip_serializing_if = "..")]`, `serde_json::Value`. Of
+/// a type with a `&'static str` the compiler says that its `Deserialize` is "not general enough": send a `String`.
 ///
 /// ```
 /// #[derive(serde::Serialize, serde::Deserialize)]
@@ -147,7 +147,8 @@ pub(crate) trait Source {
     fn len(&self) -> usize;
     /// Copies `into.len()` bytes out.
     fn read(&self, at: usize, into: &mut [u8]);
-    /// Copies the first [`SMALL`] bytes out, of which those past the end may be anything: a copy of a known length is quicker.
+    /// Copies the first [`SMALL`] bytes out, of which those past the end may be anything: a copy of a known length is
+    /// quicker.
     fn read_small(&self, into: &mut [u8; SMALL]);
     /// Copies `len` bytes out.
     fn read_vec(&self, at: usize, len: usize) -> Vec<u8>;
@@ -288,8 +289,8 @@ impl Header {
     }
 }
 
-/// What is before the `len` bytes of a `Vec<u8>` or of a [`Pod`]: how many they are, seven bits a byte, the low ones first,
-/// with the high bit where more follow.
+/// What is before the `len` bytes of a `Vec<u8>` or of a [`Pod`]: how many they are, seven bits a byte, the low ones
+/// first, with the high bit where more follow.
 pub(crate) const fn header(len: usize) -> Header {
     let mut header = Header { bytes: [0; HEADER], len: 0 };
     let mut rest = len;

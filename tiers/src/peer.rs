@@ -39,9 +39,9 @@ pub fn pair<A: Message, B: Message>() -> (Peer<A, B>, Peer<B, A>) {
 
 /// One end of a channel: sends messages of type `Out` to the other end, and receives those of type `In`.
 ///
-/// The other end is a thread, a process, or whoever has opened a file; nothing here tells which. Each direction holds one message: the second send
-/// waits until the first was received. All methods take `&self`, so threads may share a peer; one that only sends and
-/// one that only receives are better off with the halves, see [`Peer::split`].
+/// The other end is a thread, a process, or whoever has opened a file; nothing here tells which. Each direction holds
+/// one message: the second send waits until the first was received. All methods take `&self`, so threads may share a
+/// peer; one that only sends and one that only receives are better off with the halves, see [`Peer::split`].
 ///
 /// A peer that is dropped hangs up: the other end receives what was sent, and then learns the [`Reason`].
 #[must_use = "a peer that is dropped hangs up"]
@@ -212,8 +212,8 @@ impl<Out: Message, In: Message> Peer<Out, In> {
     }
 
     /// Who is at the other end, as the kernel noted when this end was made by [`connect`](crate::process::connect) or
-    /// [`accept`](crate::process::Listener::accept), or over a Unix socket by those of [`remote`](crate::remote). None for all
-    /// others.
+    /// [`accept`](crate::process::Listener::accept), or over a Unix socket by those of [`remote`](crate::remote). None
+    /// for all others.
     ///
     /// ```
     /// let (a, _b) = fs9_tiers::pair::<(), ()>();

@@ -1,12 +1,12 @@
 //! The tier of the same machine: channels through memory that two processes share.
 //!
-//! A channel to another process begins in one of three ways: [`spawn`] starts a program that has the other end and finds it
-//! with [`inherited`]; [`listen`] and [`connect`] bring together programs that know a name; and of a [`pair`] made here, one
-//! end is handed over through a channel that is there already (see [`crate::Capability`]).
+//! A channel to another process begins in one of three ways: [`spawn`] starts a program that has the other end and
+//! finds it with [`inherited`]; [`listen`] and [`connect`] bring together programs that know a name; and of a [`pair`]
+//! made here, one end is handed over through a channel that is there already (see [`crate::Capability`]).
 //!
 //! However it began, the kernel tells each end when the other goes: by a signal, by an exit, by closing. What was sent
-//! before is received first, then comes the [`Reason`](crate::error::Reason). A process that is stopped (SIGSTOP) is not
-//! gone. A process must not go on with its peers after fork(2) without exec: both would hold the same end.
+//! before is received first, then comes the [`Reason`](crate::error::Reason). A process that is stopped (SIGSTOP) is
+//! not gone. A process must not go on with its peers after fork(2) without exec: both would hold the same end.
 #![forbid(unsafe_code)]
 
 mod child;
@@ -42,7 +42,8 @@ use passport::Note;
 /// The number of what two processes have to agree on: the memory's layout and the notes.
 const PROTOCOL: u32 = 1;
 
-/// Makes a channel through shared memory, both of whose ends are here: one to keep, and one to hand over to another process.
+/// Makes a channel through shared memory, both of whose ends are here: one to keep, and one to hand over to another
+/// process.
 ///
 /// # Errors
 /// Those of memfd_create(2), mmap(2) and socketpair(2): too many descriptors, no memory. Where the first channel of a

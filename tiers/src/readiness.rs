@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use crate::slot::Deadline;
 
-/// Waits until `descriptor` is ready for one of `events`, or has an end or a failure to tell. Empty when the deadline comes
-/// first.
+/// Waits until `descriptor` is ready for one of `events`, or has an end or a failure to tell. Empty when the deadline
+/// comes first.
 ///
 /// # Errors
 /// ENOMEM, EINVAL (poll(2)). A signal does not end the wait.

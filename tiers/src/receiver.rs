@@ -18,7 +18,8 @@ use crate::slot::{Deadline, Role, Stop, Turn};
 use crate::thread::Lane;
 use crate::timer::Timer;
 
-/// Receives messages of type `T` from the other end, one at a time. Timers are receivers too, see [`after`](crate::after).
+/// Receives messages of type `T` from the other end, one at a time. Timers are receivers too, see
+/// [`after`](crate::after).
 #[must_use = "a receiver that is dropped hangs up"]
 pub struct Receiver<T> {
     pub(crate) rx: Rx<T>,
@@ -216,8 +217,8 @@ impl<T: Message> Receiver<T> {
         RecvFuture::new(self)
     }
 
-    /// Receives one message with what was handed over beside it, and waits for it. Capabilities that are not claimed close;
-    /// those beside a message that is received by any other function too.
+    /// Receives one message with what was handed over beside it, and waits for it. Capabilities that are not claimed
+    /// close; those beside a message that is received by any other function too.
     ///
     /// # Errors
     /// As [`Receiver::recv`].

@@ -1,4 +1,5 @@
-//! The tier of other machines: channels over a byte stream, TCP, a Unix socket, or whatever else carries bytes ([`over`]).
+//! The tier of other machines: channels over a byte stream, TCP, a Unix socket, or whatever else carries bytes
+//! ([`over`]).
 //!
 //! One program listens at an address, another dials it, and each has the end of a channel. It is used like any other:
 //!
@@ -20,28 +21,29 @@
 //!
 //! # Broken links
 //!
-//! A connection that breaks is not the end of its channels. Whoever dialled dials again, for [`linger`](Options::linger) (30 s
-//! if nothing else is said), and both sides go on where they were: each message arrives once, and in order. Nobody above sees
-//! more of it than that it takes time. A far side that says nothing at all, not even that it is there, for
-//! [`keep_alive`](Options::keep_alive) (45 s) is taken for a broken link, too.
+//! A connection that breaks is not the end of its channels. Whoever dialled dials again, for
+//! [`linger`](Options::linger) (30 s if nothing else is said), and both sides go on where they were: each message
+//! arrives once, and in order. Nobody above sees more of it than that it takes time. A far side that says nothing at
+//! all, not even that it is there, for [`keep_alive`](Options::keep_alive) (45 s) is taken for a broken link, too.
 //!
-//! After `linger` both ends are told [`Unreachable`](Reason::Unreachable). That is also what becomes of an end whose program
-//! was killed, or ended without having dropped it: from elsewhere this looks like any other silence. Where the far program was
-//! started again meanwhile, it says that it knows nothing of the session, and the reason is [`Lost`](Reason::Lost).
+//! After `linger` both ends are told [`Unreachable`](Reason::Unreachable). That is also what becomes of an end whose
+//! program was killed, or ended without having dropped it: from elsewhere this looks like any other silence. Where the
+//! far program was started again meanwhile, it says that it knows nothing of the session, and the reason is
+//! [`Lost`](Reason::Lost).
 //!
-//! Who has dropped all of its ends waits for the other side to do so, too, and to have all that was sent: for `keep_alive`
-//! and `linger` together, or for longer while something still goes out.
+//! Who has dropped all of its ends waits for the other side to do so, too, and to have all that was sent: for
+//! `keep_alive` and `linger` together, or for longer while something still goes out.
 //!
-//! A session is resumed at the listener that it came from. Keep that for as long as its sessions are to outlive their links;
-//! once it is dropped, those that are there go on until their link breaks.
+//! A session is resumed at the listener that it came from. Keep that for as long as its sessions are to outlive their
+//! links; once it is dropped, those that are there go on until their link breaks.
 //!
 //! # Other byte streams
 //!
-//! [`over`] dials by a closure that makes the stream, and another one after each break; the program at the other end gives it to a
-//! listener ([`Listener::admit`], of [`unbound`] or any other). A stream is a pair of pipes, a socket, a terminal
-//! ([`Descriptors`]), a program's standard input and output ([`Program`]: `ssh host word-counter`), or whatever is a
-//! [`Stream`]. Where each stream leads to a program that was just started, the first break is the end: that program knows nothing
-//! of the session ([`Lost`](Reason::Lost)).
+//! [`over`] dials by a closure that makes the stream, and another one after each break; the program at the other end
+//! gives it to a listener ([`Listener::admit`], of [`unbound`] or any other). A stream is a pair of pipes, a socket, a
+//! terminal ([`Descriptors`]), a program's standard input and output ([`Program`]: `ssh host word-counter`), or
+//! whatever is a [`Stream`]. Where each stream leads to a program that was just started, the first break is the end:
+//! that program knows nothing of the session ([`Lost`](Reason::Lost)).
 //!
 //! # What differs
 //!
@@ -107,13 +109,13 @@ pub const CHANNELS: usize = 256;
 /// So long a far side has to answer when it is dialled, unless one says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Takes `address`, at which other programs find this one while the listener is there: `unix:/path`, or `tcp://host:port` with an
-/// address of this machine, where port 0 is any.
+/// Takes `address`, at which other programs find this one while the listener is there: `unix:/path`, or
+/// `tcp://host:port` with an address of this machine, where port 0 is any.
 ///
 /// # Errors
 /// [`io::ErrorKind::AddrInUse`]: somebody listens there. (A socket that nobody listens at any more is replaced.)
-/// [`io::ErrorKind::InvalidInput`]: it is no address, or one that others can hear. Those of socket(2), bind(2), and of starting a
-/// thread.
+/// [`io::ErrorKind::InvalidInput`]: it is no address, or one that others can hear. Those of socket(2), bind(2), and of
+/// starting a thread.
 ///
 /// See [`remote`](self) for an example.
 pub fn listen(address: &str) -> io::Result<Listener> {
@@ -123,9 +125,9 @@ pub fn listen(address: &str) -> io::Result<Listener> {
 /// Connects to the program that listens at `address`, which has 10 seconds to answer.
 ///
 /// # Errors
-/// [`io::ErrorKind::ConnectionRefused`] and [`io::ErrorKind::NotFound`]: nobody listens there. [`io::ErrorKind::TimedOut`].
-/// [`io::ErrorKind::InvalidData`]: somebody listens there who speaks another protocol. [`io::ErrorKind::InvalidInput`]: it is no
-/// address, or one that others can hear.
+/// [`io::ErrorKind::ConnectionRefused`] and [`io::ErrorKind::NotFound`]: nobody listens there.
+/// [`io::ErrorKind::TimedOut`]. [`io::ErrorKind::InvalidData`]: somebody listens there who speaks another protocol.
+/// [`io::ErrorKind::InvalidInput`]: it is no address, or one that others can hear.
 ///
 /// See [`remote`](self) for an example.
 pub fn dial<Out: Message, In: Message>(address: &str) -> io::Result<Peer<Out, In>> {
@@ -147,11 +149,12 @@ pub fn dial_timeout<Out: Message, In: Message>(address: &str, timeout: Duration)
     Options::new().dial_timeout(address, timeout)
 }
 
-/// Connects over a byte stream that `connect` makes: a pair of pipes, the standard input and output of a program, one that
-/// encrypts, see [`Stream`]. The program at the other end has it admitted by a [`Listener`], and has 10 seconds to answer.
+/// Connects over a byte stream that `connect` makes: a pair of pipes, the standard input and output of a program, one
+/// that encrypts, see [`Stream`]. The program at the other end has it admitted by a [`Listener`], and has 10 seconds to
+/// answer.
 ///
-/// When the stream breaks, `connect` is called for another one, in a thread of its own, for as long as the session may still go on;
-/// an error of it is tried again, too. Only the first one is returned.
+/// When the stream breaks, `connect` is called for another one, in a thread of its own, for as long as the session may
+/// still go on; an error of it is tried again, too. Only the first one is returned.
 ///
 /// # Errors
 /// Those of `connect`, and those of [`dial`] once it leads somewhere.
@@ -233,8 +236,8 @@ impl Options {
         Options { linger, ..self }
     }
 
-    /// How long a far side may be silent before its link is taken for broken. Where there is nothing to say it is asked whether it
-    /// is there, three times in that time; so both sides should be told the same.
+    /// How long a far side may be silent before its link is taken for broken. Where there is nothing to say it is asked
+    /// whether it is there, three times in that time; so both sides should be told the same.
     #[must_use]
     pub fn keep_alive(self, keep_alive: Duration) -> Self {
         // Less would only keep both sides busy.

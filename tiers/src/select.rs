@@ -1,9 +1,10 @@
 //! Waiting for the first of several: peers of all tiers, timers, children, and descriptors of all kinds.
 //!
 //! A select first looks at each operation, beginning behind the one it returned last, so that none that is always ready
-//! hides another. Slots are looked at without taking their turn, timers by the clock, and descriptors with one poll(2), those
-//! of peers over files among them. If nothing is ready it says in every slot that it is asleep, as [`crate::slot`] has it for
-//! one, and then sleeps in one io_uring on all the words, descriptors and the clock. Whatever ends the sleep, it looks again.
+//! hides another. Slots are looked at without taking their turn, timers by the clock, and descriptors with one poll(2),
+//! those of peers over files among them. If nothing is ready it says in every slot that it is asleep, as
+//! [`crate::slot`] has it for one, and then sleeps in one io_uring on all the words, descriptors and the clock.
+//! Whatever ends the sleep, it looks again.
 //!
 //! Invariants:
 //!
@@ -31,10 +32,10 @@ use crate::sys::ring::{Polled, Ring};
 
 /// Waits for the first of several operations that can be done without waiting.
 ///
-/// The operations are added one by one, and each gets a number; [`Select::ready`] returns the number of one that is ready,
-/// and the caller then does it. Ready means that the operation would not wait: that there is a message, or room for one;
-/// or that the other end is gone, which the operation then tells. A receiver that has ended is therefore always ready, as
-/// is a file at its end: take it out with [`Select::remove`].
+/// The operations are added one by one, and each gets a number; [`Select::ready`] returns the number of one that is
+/// ready, and the caller then does it. Ready means that the operation would not wait: that there is a message, or room
+/// for one; or that the other end is gone, which the operation then tells. A receiver that has ended is therefore
+/// always ready, as is a file at its end: take it out with [`Select::remove`].
 ///
 /// Nothing is received or sent by waiting, and nothing is lost with a select that is dropped. Other threads may use the
 /// same peers and descriptors meanwhile, and one may be faster: that something is ready is a hint, after which
@@ -142,9 +143,9 @@ impl<'a> Select<'a> {
     /// A select with nothing to wait for yet.
     ///
     /// # Errors
-    /// [`io::ErrorKind::PermissionDenied`] and [`io::ErrorKind::Unsupported`] where io_uring is forbidden or missing, with
-    /// what can be done about it; [`io::ErrorKind::InvalidInput`] on a kernel before Linux 6.7. Those of io_uring_setup(2):
-    /// too many descriptors, no memory.
+    /// [`io::ErrorKind::PermissionDenied`] and [`io::ErrorKind::Unsupported`] where io_uring is forbidden or missing,
+    /// with what can be done about it; [`io::ErrorKind::InvalidInput`] on a kernel before Linux 6.7. Those of
+    /// io_uring_setup(2): too many descriptors, no memory.
     ///
     /// ```
     /// let mut select = fs9_tiers::Select::new()?;
@@ -195,8 +196,8 @@ impl<'a> Select<'a> {
         self.add_half(sender)
     }
 
-    /// Adds the end of a child: ready when it has ended. [`Child::try_wait`] tells how, once the select, which borrows the
-    /// child, is not used any more.
+    /// Adds the end of a child: ready when it has ended. [`Child::try_wait`] tells how, once the select, which borrows
+    /// the child, is not used any more.
     ///
     /// ```
     /// # use std::process::Command;
@@ -216,8 +217,8 @@ impl<'a> Select<'a> {
         }
     }
 
-    /// Adds reading from a file, pipe, socket, [`Listener`](crate::process::Listener), ...: ready when poll(2) says so, at
-    /// the end and on failure too. What is always ready, such as a file on a disk, is so here.
+    /// Adds reading from a file, pipe, socket, [`Listener`](crate::process::Listener), ...: ready when poll(2) says so,
+    /// at the end and on failure too. What is always ready, such as a file on a disk, is so here.
     ///
     /// ```
     /// # use std::io::Write;
@@ -271,8 +272,8 @@ impl<'a> Select<'a> {
         self.operations.len() - 1
     }
 
-    /// Takes an operation out: what has ended and would be ready for ever. The others keep their numbers. One that is not
-    /// there is none.
+    /// Takes an operation out: what has ended and would be ready for ever. The others keep their numbers. One that is
+    /// not there is none.
     ///
     /// ```
     /// # use fs9_tiers::{Select, pair};
@@ -305,8 +306,8 @@ impl<'a> Select<'a> {
     /// Waits until an operation is ready, and returns its number. A signal does not end the wait.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`]: there is no operation to wait for, so that it would be for ever. Those of poll(2)
-    /// and io_uring_enter(2), mostly for want of memory; the select can be used on.
+    /// [`io::ErrorKind::InvalidInput`]: there is no operation to wait for, so that it would be for ever. Those of
+    /// poll(2) and io_uring_enter(2), mostly for want of memory; the select can be used on.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -364,8 +365,8 @@ impl<'a> Select<'a> {
         self.ready_by(Deadline::after(timeout))
     }
 
-    /// As [`Select::ready`], waiting no longer than until `deadline`; None when nothing is ready then. A deadline that has
-    /// passed is one look.
+    /// As [`Select::ready`], waiting no longer than until `deadline`; None when nothing is ready then. A deadline that
+    /// has passed is one look.
     ///
     /// # Errors
     /// Those of poll(2) and io_uring_enter(2).

@@ -140,8 +140,8 @@ impl<T: Message> Sender<T> {
     /// Sends if that needs no waiting.
     ///
     /// # Errors
-    /// As [`Sender::send`], and [`TrySendError::Full`]: the message before has not been received yet, or another thread is
-    /// sending.
+    /// As [`Sender::send`], and [`TrySendError::Full`]: the message before has not been received yet, or another thread
+    /// is sending.
     ///
     /// ```
     /// # use fs9_tiers::{error::TrySendError, pair};
@@ -253,8 +253,8 @@ impl<T: Message> Sender<T> {
         }
     }
 
-    /// Waits until the slot is free, and holds it for one message. While the permit lives, every other send through this
-    /// sender waits, one of the same thread too.
+    /// Waits until the slot is free, and holds it for one message. While the permit lives, every other send through
+    /// this sender waits, one of the same thread too.
     ///
     /// # Errors
     /// [`SendError::Disconnected`]: the other end is gone.
@@ -333,7 +333,8 @@ impl<T: Message> Sender<T> {
         self.permit(self.tx.gate().wait(deadline))
     }
 
-    /// As [`Sender::reserve`], from a task. A future that is dropped before it is ready holds nothing: the cancel-safe send.
+    /// As [`Sender::reserve`], from a task. A future that is dropped before it is ready holds nothing: the cancel-safe
+    /// send.
     ///
     /// # Errors
     /// As [`Sender::reserve`].

@@ -1,8 +1,9 @@
-//! One direction of a channel whose two sides look at the same memory: a slot for one message, and who may touch it when.
+//! One direction of a channel whose two sides look at the same memory: a slot for one message, and who may touch it
+//! when.
 //!
-//! The protocol is the same between threads and between processes; only where the words and the message lie differs. Each
-//! side has a [`Mark`] which it alone writes and both read. The sender's counts the messages it has sent, the receiver's
-//! those it has taken:
+//! The protocol is the same between threads and between processes; only where the words and the message lie differs.
+//! Each side has a [`Mark`] which it alone writes and both read. The sender's counts the messages it has sent, the
+//! receiver's those it has taken:
 //!
 //! | sent - taken | the slot is | who may touch the message |
 //! |---|---|---|
@@ -13,12 +14,12 @@
 //! A message is there from the one store of `sent`, and gone from the one of `taken`. A side that dies between two
 //! stores leaves the slot as free or as full as it was, never between.
 //!
-//! Within one side [`Desk`] holds what the other must not see: whose turn it is among this side's threads, the true count
-//! (marks may lie in memory that an ill-willed process can write), and the tasks that wait.
+//! Within one side [`Desk`] holds what the other must not see: whose turn it is among this side's threads, the true
+//! count (marks may lie in memory that an ill-willed process can write), and the tasks that wait.
 //!
-//! Nobody who is awake is woken. A side that is about to sleep says so in its mark and then looks at the other's count; the
-//! other changes its count and then looks who sleeps. All four are sequentially consistent, so at least one sees what the
-//! other did (Dekker's argument).
+//! Nobody who is awake is woken. A side that is about to sleep says so in its mark and then looks at the other's count;
+//! the other changes its count and then looks who sleeps. All four are sequentially consistent, so at least one sees
+//! what the other did (Dekker's argument).
 #![forbid(unsafe_code)]
 
 use std::mem;
@@ -125,8 +126,8 @@ pub(crate) trait Ring {
     fn ring(&self, role: Role);
 }
 
-/// One side of a direction, as it is looked at for one operation. It is small and what is quick is inlined: copied through
-/// memory it would cost several times what the protocol does.
+/// One side of a direction, as it is looked at for one operation. It is small and what is quick is inlined: copied
+/// through memory it would cost several times what the protocol does.
 #[derive(Clone, Copy)]
 pub(crate) struct End<'a> {
     pub desk: &'a Desk,
@@ -202,7 +203,8 @@ impl<'a> End<'a> {
     /// Takes the slot if it is this side's to take; None says nothing about why not.
     #[inline(always)]
     fn take_turn(self) -> Option<Turn<'a>> {
-        // A look first, which disturbs nobody. What it finds may be old, which only makes it miss a turn that came just now.
+        // A look first, which disturbs nobody. What it finds may be old, which only makes it miss a turn that came just
+        // now.
         if !self.is_ours()
             || self.desk.turn.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_err()
         {
@@ -233,7 +235,8 @@ impl<'a> End<'a> {
     fn explain(self) -> Attempt<'a> {
         let seen = self.theirs.count.load(Ordering::SeqCst);
         if self.judge(seen) == Ok(false) && !self.is_gone() {
-            // True for whoever asks: both counts only grow, so what has passed here meanwhile makes the slot no more ours.
+            // True for whoever asks: both counts only grow, so what has passed here meanwhile makes the slot no more
+            // ours.
             return Attempt::Wait(self.watch(seen));
         }
         while self.desk.turn.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_err() {
@@ -257,8 +260,8 @@ impl<'a> End<'a> {
         }
     }
 
-    /// What to wait for before an attempt is worth while; None when it is now. Takes no turn, so that no attempt of another
-    /// thread fails for it; one that passes meanwhile can make the answer None too early, and no wait too long.
+    /// What to wait for before an attempt is worth while; None when it is now. Takes no turn, so that no attempt of
+    /// another thread fails for it; one that passes meanwhile can make the answer None too early, and no wait too long.
     pub fn look(self) -> Option<Watch<'a>> {
         let seen = self.theirs.count.load(Ordering::SeqCst);
         match self.judge(seen) {
@@ -267,8 +270,8 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Why there will be no turn any more. While there may be one, no turn is taken, so that no attempt of another thread
-    /// fails for it.
+    /// Why there will be no turn any more. While there may be one, no turn is taken, so that no attempt of another
+    /// thread fails for it.
     pub fn stopped(self) -> Option<Stop> {
         let judged = self.judge(self.theirs.count.load(Ordering::SeqCst));
         if judged == Ok(true) || (judged == Ok(false) && !self.is_gone()) {
@@ -287,7 +290,8 @@ impl<'a> End<'a> {
             return None;
         }
         wanted.store(WANTED, Ordering::SeqCst);
-        // Whoever passed its turn and then did not see this has shown a count before: whoever sees that sees the turn free.
+        // Whoever passed its turn and then did not see this has shown a count before: whoever sees that sees the turn
+        // free.
         self.mine.count.load(Ordering::SeqCst);
         if turn.load(Ordering::SeqCst) == FREE {
             // Nobody may be left who looks at what was said.
@@ -340,8 +344,8 @@ impl<'a> End<'a> {
         self.wait_long(deadline)
     }
 
-    /// Gives way before anything else where the other side was last seen on this processor: it acts only after that. Not
-    /// always, so that a thread that was moved finds out where it is: asking that is not for every message.
+    /// Gives way before anything else where the other side was last seen on this processor: it acts only after that.
+    /// Not always, so that a thread that was moved finds out where it is: asking that is not for every message.
     #[inline(always)]
     fn give_way(self, deadline: Deadline) -> Option<Turn<'a>> {
         const NOT_AT: u32 = 16;
@@ -510,8 +514,8 @@ impl<'a> End<'a> {
     }
 }
 
-/// Wakes a task. A waker is somebody's code: what it panics with the panic hook has told, and the tasks after it are woken all
-/// the same.
+/// Wakes a task. A waker is somebody's code: what it panics with the panic hook has told, and the tasks after it are
+/// woken all the same.
 pub(crate) fn wake(waker: Waker) {
     let _ = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }
@@ -616,8 +620,8 @@ impl<'a> Turn<'a> {
         end.heed_wanting();
     }
 
-    /// Passes the slot while what was in it is still to be copied out of a place that the next message leaves alone. Until
-    /// what is returned is dropped, nobody else of this side takes that one.
+    /// Passes the slot while what was in it is still to be copied out of a place that the next message leaves alone.
+    /// Until what is returned is dropped, nobody else of this side takes that one.
     #[inline(always)]
     pub fn pass_early(self, bell: &impl Ring) -> Kept<'a> {
         self.end.show(self.advance(), bell);

@@ -123,11 +123,11 @@ impl<T, R: Borrow<Receiver<T>>> fmt::Debug for RecvStream<T, R> {
 
 /// Sends what is put into it; made by [`Sender::into_sink`].
 ///
-/// A message is sent when `start_send` returns, as with [`Sender::send`]: it is in the slot then, and is received even if
-/// the sink is dropped next. The sink keeps no message of its own. What waits is `poll_ready`, until the slot is free; only
-/// this sink can fill it, so it stays free. (Not so of a queue of a mount: of several programs that write there, send with
-/// [`Sender::send_async`].) `poll_flush` has nothing to do, and `poll_close` hangs up. With `SinkExt`: a
-/// `send` that is dropped before it is ready may have sent nothing, and drops its message then; never half.
+/// A message is sent when `start_send` returns, as with [`Sender::send`]: it is in the slot then, and is received even
+/// if the sink is dropped next. The sink keeps no message of its own. What waits is `poll_ready`, until the slot is
+/// free; only this sink can fill it, so it stays free. (Not so of a queue of a mount: of several programs that write
+/// there, send with [`Sender::send_async`].) `poll_flush` has nothing to do, and `poll_close` hangs up. With `SinkExt`:
+/// a `send` that is dropped before it is ready may have sent nothing, and drops its message then; never half.
 ///
 /// # Errors
 /// [`TrySendError::Disconnected`]: the other end is gone, or the sink was closed. [`TrySendError::Unfit`]: this message

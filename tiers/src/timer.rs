@@ -24,8 +24,9 @@ pub fn after(delay: Duration) -> Receiver<Duration> {
     Receiver::new(Rx::Timer(Timer::new(delay, None)))
 }
 
-/// A receiver that gets a message every `period`. The message is the time for which the receiver was due to wait since it
-/// was made. As every channel it holds one message: of those that were due while nobody received, only the last is there.
+/// A receiver that gets a message every `period`. The message is the time for which the receiver was due to wait since
+/// it was made. As every channel it holds one message: of those that were due while nobody received, only the last is
+/// there.
 ///
 /// ```
 /// # use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The one thread of a process that watches what no futex tells of: sockets that hang up, processes that end, clocks.
 //!
-//! It is started with the first channel to another process (or the first task that waits for a timer), and does nothing but
-//! sleep in epoll_wait(2) and tell. Waiting for a message does not pass through it.
+//! It is started with the first channel to another process (or the first task that waits for a timer), and does nothing
+//! but sleep in epoll_wait(2) and tell. Waiting for a message does not pass through it.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

@@ -47,8 +47,8 @@ pub struct Attach {
     /// Trust a node whose key is not known yet, and write its key down: it has to be the same ever after
     #[arg(long)]
     accept_new: bool,
-    /// What another key than the node's own has passed on to this node: fs9grant:..., or a file with it. Given again, what
-    /// this node has passed on to that one, for a node behind it
+    /// What another key than the node's own has passed on to this node: fs9grant:..., or a file with it. Given again,
+    /// what this node has passed on to that one, for a node behind it
     #[arg(long = "grant", value_name = "GRANT")]
     grants: Vec<String>,
     /// The name it gets: a path DIR/n/NAME, DIR being a mount

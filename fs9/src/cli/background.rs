@@ -1,7 +1,7 @@
 //! Commands that go on in the background: `fs9 up`, and `fs9 mount9p` where bytes are to be carried.
 //!
-//! Such a command starts itself again with a hidden flag. The two speak over the child's standard output: whatever the child
-//! prints is passed on, up to the line `ready`.
+//! Such a command starts itself again with a hidden flag. The two speak over the child's standard output: whatever the
+//! child prints is passed on, up to the line `ready`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -20,8 +20,8 @@ const FLAG: &str = "--ready-on-stdout";
 /// The line that ends its part of the output.
 const READY: &str = "ready";
 
-/// Starts `fs9 COMMAND` in the background with the arguments of this process, and returns when it is ready. `what` is what
-/// people are told that it is.
+/// Starts `fs9 COMMAND` in the background with the arguments of this process, and returns when it is ready. `what` is
+/// what people are told that it is.
 pub fn start(command: &str, what: &str) -> anyhow::Result<()> {
     let this = std::env::current_exe().context("cannot find the fs9 program itself")?;
     let wait = Wait::new(None)?;
@@ -52,8 +52,8 @@ pub fn start(command: &str, what: &str) -> anyhow::Result<()> {
 pub fn retire() -> anyhow::Result<()> {
     let let_go = || {
         std::env::set_current_dir("/")?;
-        // Out of the terminal's reach; until here its Ctrl-C ended this process too. It only fails for a leader of a group,
-        // which a child is not.
+        // Out of the terminal's reach; until here its Ctrl-C ended this process too. It only fails for a leader of a
+        // group, which a child is not.
         let _ = rustix::process::setsid();
         print(format!("{READY}\n"))?;
         let null = File::options().read(true).write(true).open("/dev/null")?;

@@ -1,5 +1,5 @@
-//! Text on a screen or page where each character takes a place: tables, and long names cut for all to see or broken into
-//! lines.
+//! Text on a screen or page where each character takes a place: tables, and long names cut for all to see or broken
+//! into lines.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 

@@ -47,7 +47,8 @@ impl Ls {
     }
 }
 
-/// Whether what is told of all names is not for us: another node may let us see some of them only (which of a path is ENOENT).
+/// Whether what is told of all names is not for us: another node may let us see some of them only (which of a path is
+/// ENOENT).
 fn is_refused(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(|failed: &Failed| matches!(failed.errno, Errno::ACCESS | Errno::NOENT))
 }

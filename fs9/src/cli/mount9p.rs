@@ -93,8 +93,8 @@ impl Mount9p {
                 let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
                 let (ours, kernels) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
                     .context("cannot make a socket for the kernel")?;
-                // The kernel speaks with the node before it has mounted anything. Where it does not, nobody has the other
-                // end any more, which ends the thread.
+                // The kernel speaks with the node before it has mounted anything. Where it does not, nobody has the
+                // other end any more, which ends the thread.
                 let carry = move || {
                     confine::enter(Duty::Link { port: None, state: None });
                     drop(carry(&reached.stream, &ours));

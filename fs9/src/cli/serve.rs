@@ -1,5 +1,5 @@
-//! `fs9 serve --stdio`: what `fs9 attach DIR/n/NAME ssh://HOST/DIR` runs on the other machine. It carries bytes between its
-//! standard input and output and the Unix socket of a mount, and knows nothing of what they mean.
+//! `fs9 serve --stdio`: what `fs9 attach DIR/n/NAME ssh://HOST/DIR` runs on the other machine. It carries bytes between
+//! its standard input and output and the Unix socket of a mount, and knows nothing of what they mean.
 
 use std::io;
 use std::net::Shutdown;

@@ -208,7 +208,8 @@ fn greeting(dir: &Path, cleaned: bool, listening: &[String]) -> String {
     )
 }
 
-/// Whether we were started in `dir`, as somebody was whose shell still is: a relative path then means what is underneath.
+/// Whether we were started in `dir`, as somebody was whose shell still is: a relative path then means what is
+/// underneath.
 fn is_below(dir: &Path) -> bool {
     std::env::current_dir().is_ok_and(|here| here == dir)
 }

@@ -6,8 +6,8 @@
 //! kernel goes on with the inode it has, which saves a second LOOKUP and the making of an inode.
 //!
 //! Names are never remembered by the kernel (their timeout is 0), so each use of one begins with a LOOKUP. Between that
-//! and the OPEN (or UNLINK, SETATTR, ...) that follows, the inode is claimed by the thread that asked: a thread does one
-//! thing at a time, so when it asks again it has done with its claim.
+//! and the OPEN (or UNLINK, SETATTR, ...) that follows, the inode is claimed by the thread that asked: a thread does
+//! one thing at a time, so when it asks again it has done with its claim.
 //!
 //! When very many threads look up one name at once, ever fresh ids keep them from arriving anywhere: each makes the
 //! kernel drop what the others have just found, and all ask again. A crowd therefore gets one id for all, which is good

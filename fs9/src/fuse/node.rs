@@ -9,8 +9,8 @@ const PART_BITS: u32 = 4;
 const VIEW_BITS: u32 = 2;
 const SERIAL_SHIFT: u32 = NODE_BITS + PART_BITS + VIEW_BITS;
 
-/// How many serial numbers there are. When they begin again an inode of that many fresh ids ago may be given twice, if it
-/// is still open.
+/// How many serial numbers there are. When they begin again an inode of that many fresh ids ago may be given twice, if
+/// it is still open.
 pub const SERIALS: u64 = 1 << (64 - SERIAL_SHIFT);
 
 /// In the place of a view: what the id names is another node's.

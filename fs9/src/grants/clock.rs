@@ -1,5 +1,5 @@
-//! The time by which grants begin and end: the machine's clock, but that it never goes back. A clock that is set back neither
-//! brings back what has ended nor lets anything last longer.
+//! The time by which grants begin and end: the machine's clock, but that it never goes back. A clock that is set back
+//! neither brings back what has ended nor lets anything last longer.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -133,7 +133,8 @@ impl Guest {
         self.passes.iter().any(|pass| pass.ended.load(Ordering::Relaxed))
     }
 
-    /// The chain of grants for `node` that it has passed on to this node, whose key is `own`, as one that counts there now.
+    /// The chain of grants for `node` that it has passed on to this node, whose key is `own`, as one that counts there
+    /// now.
     ///
     /// # Errors
     /// EACCES, or EKEYREVOKED where it has expired, and why.

@@ -1,5 +1,5 @@
-//! What somebody shows when it comes: a chain of grants for this node, and some for nodes behind it, which this one uses for who
-//! has shown them and nobody else.
+//! What somebody shows when it comes: a chain of grants for this node, and some for nodes behind it, which this one
+//! uses for who has shown them and nobody else.
 
 use std::collections::BTreeMap;
 

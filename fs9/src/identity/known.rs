@@ -1,5 +1,5 @@
-//! `known_nodes`: which key a node had when it was first attached. A line a node: its name, its address, its key, in words
-//! as of sh; what follows a `#` is a remark.
+//! `known_nodes`: which key a node had when it was first attached. A line a node: its name, its address, its key, in
+//! words as of sh; what follows a `#` is a remark.
 
 use fs9_grants::Key;
 

@@ -163,8 +163,8 @@ impl State {
         }
     }
 
-    /// Makes a file of mode 0600 with these bytes, whole or not at all, and lasting once this returns. Where one is there
-    /// that stays as it is.
+    /// Makes a file of mode 0600 with these bytes, whole or not at all, and lasting once this returns. Where one is
+    /// there that stays as it is.
     ///
     /// # Errors
     /// See [`StateError`].

@@ -81,8 +81,8 @@ impl Address {
     /// The numbers of a host; empty for what is reached by another way. This may wait for a name service.
     ///
     /// # Errors
-    /// [`AddressError::Nowhere`]; unless `insecure`, [`AddressError::Insecure`] where one is not of this machine and all
-    /// can hear what is said.
+    /// [`AddressError::Nowhere`]; unless `insecure`, [`AddressError::Insecure`] where one is not of this machine and
+    /// all can hear what is said.
     pub fn resolve(&self, insecure: bool) -> Result<Vec<SocketAddr>, AddressError> {
         let (host, port, is_private) = match self {
             Address::Unix(_) | Address::Ssh(_) => return Ok(Vec::new()),
@@ -113,8 +113,8 @@ impl Address {
     }
 }
 
-/// `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`: the host without its brackets, and the port where there is one. What the host is
-/// made of is not looked at.
+/// `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`: the host without its brackets, and the port where there is one. What the
+/// host is made of is not looked at.
 fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,

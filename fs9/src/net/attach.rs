@@ -1,8 +1,9 @@
-//! The nodes that are attached: links to them, with a thread each from `attach` to `detach`, and what doors ask of them. A door
-//! says by an [`Asker`] how it is answered, and knows nothing of links that break; a link knows nothing of doors.
+//! The nodes that are attached: links to them, with a thread each from `attach` to `detach`, and what doors ask of
+//! them. A door says by an [`Asker`] how it is answered, and knows nothing of links that break; a link knows nothing of
+//! doors.
 //!
-//! A file there is a path. Each operation walks to it from the root of the node's tree, all in one round trip, so of what is not
-//! open nothing is held at the other node.
+//! A file there is a path. Each operation walks to it from the root of the node's tree, all in one round trip, so of
+//! what is not open nothing is held at the other node.
 
 mod asked;
 mod branch;

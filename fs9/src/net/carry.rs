@@ -100,8 +100,8 @@ impl Carrier<'_> {
         }
     }
 
-    /// Waits until something can be read or written. Of what nothing is wanted, nothing is heard either: that it has hung up is
-    /// found when it is read or written.
+    /// Waits until something can be read or written. Of what nothing is wanted, nothing is heard either: that it has
+    /// hung up is found when it is read or written.
     fn sleep(&self) -> Result<(), Errno> {
         let wanted = |input: bool, output: bool| {
             let either = if input { PollFlags::IN } else { PollFlags::empty() };

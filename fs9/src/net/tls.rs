@@ -1,9 +1,9 @@
-//! TLS between nodes: version 1.3 and nothing older (RFC 8446), both ends prove an Ed25519 key that they show as it is (raw
-//! public keys, RFC 7250), and both say that they speak `fs9/1` (ALPN, RFC 7301). Nothing is resumed: each connection is a
-//! handshake of its own, so whoever is no longer trusted does not come in by an earlier one.
+//! TLS between nodes: version 1.3 and nothing older (RFC 8446), both ends prove an Ed25519 key that they show as it is
+//! (raw public keys, RFC 7250), and both say that they speak `fs9/1` (ALPN, RFC 7301). Nothing is resumed: each
+//! connection is a handshake of its own, so whoever is no longer trusted does not come in by an earlier one.
 //!
-//! A server takes every key that is proved: what it may do is decided above. A client talks to no key but the one that it
-//! knows, see [`Trust`].
+//! A server takes every key that is proved: what it may do is decided above. A client talks to no key but the one that
+//! it knows, see [`Trust`].
 
 mod key;
 mod stream;

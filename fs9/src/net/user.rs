@@ -1,4 +1,5 @@
-//! Users as clients name them, looked up where that holds up nobody else: the name service of a system may ask other machines.
+//! Users as clients name them, looked up where that holds up nobody else: the name service of a system may ask other
+//! machines.
 
 use std::ffi::CString;
 use std::fmt;
@@ -51,8 +52,8 @@ fn with_groups(user: &User) -> Who {
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// Does what may wait, one after the other, in a thread of its own, from the start: those who ask are not free to start threads
-/// (see [`confine`]). Dropped, it does what it was asked, and nobody waits for that: nothing could end it.
+/// Does what may wait, one after the other, in a thread of its own, from the start: those who ask are not free to start
+/// threads (see [`confine`]). Dropped, it does what it was asked, and nobody waits for that: nothing could end it.
 #[derive(Clone)]
 pub struct Clerk(Sender<Task>);
 

@@ -1,4 +1,5 @@
-//! What a program says on standard error, for whoever reads `events`: line by line, no line too long, not too many at once.
+//! What a program says on standard error, for whoever reads `events`: line by line, no line too long, not too many at
+//! once.
 
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,5 +1,5 @@
-//! When a process is to end, and how: asked by a hang-up, told by SIGTERM, made by SIGKILL. No I/O and no clock: it is told
-//! what happens and when, and says what is due.
+//! When a process is to end, and how: asked by a hang-up, told by SIGTERM, made by SIGKILL. No I/O and no clock: it is
+//! told what happens and when, and says what is due.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Bytes of a program as messages, and messages as its bytes. No I/O: what is read is pushed, what is a message is taken.
+//! Bytes of a program as messages, and messages as its bytes. No I/O: what is read is pushed, what is a message is
+//! taken.
 
 use crate::spec::Framing;
 

@@ -80,8 +80,8 @@ impl Process {
         }
     }
 
-    /// Takes note of its end, which its pidfd has told of. What it has started and is still in its group is killed first, as
-    /// long as the number of the group cannot be another's.
+    /// Takes note of its end, which its pidfd has told of. What it has started and is still in its group is killed
+    /// first, as long as the number of the group cannot be another's.
     pub fn reap(&mut self) -> Reason {
         if self.ending.is_none() {
             kill_group(self.holder.pid());

@@ -144,8 +144,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// From the client to the process: at most one message, so that the other way has its turn. Whoever asked is answered
-    /// through the bell, at once perhaps.
+    /// From the client to the process: at most one message, so that the other way has its turn. Whoever asked is
+    /// answered through the bell, at once perhaps.
     fn bring(&mut self, now: Instant) {
         self.advance(self.is_wanted());
         self.receive(now);
@@ -204,8 +204,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What it says goes nowhere, so that it is not held up on its way to its end. But who says so much has not understood:
-    /// it is cut off, as a pipe would (SIGPIPE).
+    /// What it says goes nowhere, so that it is not held up on its way to its end. But who says so much has not
+    /// understood: it is cut off, as a pipe would (SIGPIPE).
     fn spill(&mut self, bytes: usize) {
         self.spilled += bytes;
         if self.spilled > SPILLED {

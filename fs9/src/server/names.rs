@@ -91,8 +91,8 @@ impl Server {
         }
     }
 
-    /// Takes a pair away whose `b` was left, so that nobody comes to it and waits for ever; but not before somebody has come
-    /// to learn why.
+    /// Takes a pair away whose `b` was left, so that nobody comes to it and waits for ever; but not before somebody has
+    /// come to learn why.
     pub fn retire(&mut self, pair: NodeId, fx: &mut Effects) {
         let came = self.tree.channel(pair).is_ok_and(|channel| channel.is_held() || channel.left().count() == 2);
         if came {

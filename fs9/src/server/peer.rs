@@ -133,8 +133,8 @@ impl Peer {
         self.parked = 0;
     }
 
-    /// `watcher` is to be woken for `interest`. Several may poll one descriptor, each for something else; they are all woken
-    /// under one id. Returns whether nobody did before.
+    /// `watcher` is to be woken for `interest`. Several may poll one descriptor, each for something else; they are all
+    /// woken under one id. Returns whether nobody did before.
     pub fn watch_for(&mut self, watcher: Watcher, interest: u32) -> bool {
         let before = self.watch.take();
         let interest = interest | before.as_ref().map_or(0, |watch| watch.interest);
@@ -217,8 +217,8 @@ impl Server {
         }
     }
 
-    /// The holder is gone, for `known` if that is known. What it had not sent is sent, if it was not killed; what it held is
-    /// settled; its end is left.
+    /// The holder is gone, for `known` if that is known. What it had not sent is sent, if it was not killed; what it
+    /// held is settled; its end is left.
     pub(super) fn clunk_peer(&mut self, handle: Handle, known: Option<Reason>, fx: &mut Effects) {
         self.shares.remove(&handle);
         self.cancel_all_of(handle, known, fx);
@@ -277,8 +277,8 @@ impl Server {
         self.report(event, file, fx);
     }
 
-    /// Sends what a view has gathered, now that it is closed. A killed writer has not closed it, nor has one whose right to it
-    /// was taken back: nothing is sent.
+    /// Sends what a view has gathered, now that it is closed. A killed writer has not closed it, nor has one whose
+    /// right to it was taken back: nothing is sent.
     fn send_rest(&mut self, peer: &mut Peer, reason: Reason, done: &mut Vec<Done>, fx: &mut Effects) {
         let Some(message) = peer.unsent.take() else { return };
         let is_closed = !reason.is_loss() && reason != Reason::Revoked;

@@ -57,8 +57,8 @@ impl Server {
         self.forget_if_unused(topic, fx);
     }
 
-    /// Copies message after message to every reader, as long as all have room. What was left in a topic that is removed is
-    /// for nobody.
+    /// Copies message after message to every reader, as long as all have room. What was left in a topic that is removed
+    /// is for nobody.
     fn publish(&mut self, topic: NodeId, fx: &mut Effects) {
         while let Some(state) = self.tree.topic_mut(topic)
             && state.full.is_empty()

@@ -121,8 +121,8 @@ impl Server {
         }
     }
 
-    /// Others (threads, forks) wait to read from the same descriptor: what one of them left of a message is for the next,
-    /// and after the one message of the whole view comes its end.
+    /// Others (threads, forks) wait to read from the same descriptor: what one of them left of a message is for the
+    /// next, and after the one message of the whole view comes its end.
     fn feed_others(&mut self, handle: Handle, done: &mut Vec<Done>, fx: &mut Effects) {
         while let Ok(peer) = self.peer(handle)
             && (peer.had_whole || peer.has_rest())

@@ -56,7 +56,8 @@ impl Server {
         Status { server, limits, counts, listen: self.listening.clone(), sessions, nodes, channels }
     }
 
-    /// `status` of one channel. Somebody else than its owner is told of nobody else who has it open, nor what serves it.
+    /// `status` of one channel. Somebody else than its owner is told of nobody else who has it open, nor what serves
+    /// it.
     pub(super) fn status_of(&self, id: NodeId, caller: Caller) -> Answered<String> {
         let node = self.tree.node(id)?;
         let mut status = self.channel_status(self.tree.path(id), id, node, &self.holders_by_node());

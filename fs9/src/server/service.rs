@@ -182,8 +182,8 @@ impl Server {
         self.tree.service_mut(file.node).ok()?.withdraw(handle, id, polls).map(|asked| asked.ticket)
     }
 
-    /// An end of a connection is closed, or one of `accept` that had none. A client that leaves before anybody came, and
-    /// has sent nothing, leaves nothing to come for.
+    /// An end of a connection is closed, or one of `accept` that had none. A client that leaves before anybody came,
+    /// and has sent nothing, leaves nothing to come for.
     pub(super) fn leave_service(&mut self, handle: Handle, file: File, connection: NodeId) {
         let (is_silent, left) = match self.tree.channel(connection) {
             Ok(channel) if channel.kind() == Kind::Connection => {
@@ -296,8 +296,8 @@ impl Server {
         }
     }
 
-    /// The process that has `handle` sends nothing more, though it may still receive: the other end reads what was sent, and
-    /// then comes to the end.
+    /// The process that has `handle` sends nothing more, though it may still receive: the other end reads what was
+    /// sent, and then comes to the end.
     pub fn shut(&mut self, handle: Handle, fx: &mut Effects) {
         let Ok(&mut Peer { node, end, .. }) = self.peer(handle) else { return };
         let Ok(channel) = self.tree.channel_mut(node) else { return };
@@ -306,7 +306,8 @@ impl Server {
         self.finish(node, done, fx);
     }
 
-    /// Tells whoever reads `events` of the process that has `handle`: that it has started, say, or what it complains of.
+    /// Tells whoever reads `events` of the process that has `handle`: that it has started, say, or what it complains
+    /// of.
     pub fn tell(&mut self, handle: Handle, event: Event<'_>, fx: &mut Effects) {
         let Ok(peer) = self.peer(handle) else { return };
         let (file, pid, connection) = (peer.file, Some(peer.holder.pid()), Some(Tree::number(peer.node)));

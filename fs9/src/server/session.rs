@@ -131,7 +131,8 @@ impl Server {
         })
     }
 
-    /// One more of `good` for a caller, at a file; None for one who has come without a key, for whom that is not counted.
+    /// One more of `good` for a caller, at a file; None for one who has come without a key, for whom that is not
+    /// counted.
     ///
     /// # Errors
     /// Those of [`Allotment::take`], which is told; ESHUTDOWN.

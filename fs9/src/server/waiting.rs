@@ -92,8 +92,8 @@ impl Server {
         self.wake_watchers(node, fx);
     }
 
-    /// Answers what a lane has decided. What that makes possible (the next line of a write) is done too, until nothing more
-    /// comes of it.
+    /// Answers what a lane has decided. What that makes possible (the next line of a write) is done too, until nothing
+    /// more comes of it.
     pub(super) fn complete_all(&mut self, node: NodeId, mut done: Vec<Done>, fx: &mut Effects) {
         let mut more = Vec::new();
         loop {

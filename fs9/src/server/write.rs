@@ -93,8 +93,8 @@ impl Server {
         self.finish(node, done, fx);
     }
 
-    /// Bytes for a view that do not complete a message. The first of them wait for their turn at the slot, so that writers
-    /// who send at close, when nobody can wait, do not flood the channel.
+    /// Bytes for a view that do not complete a message. The first of them wait for their turn at the slot, so that
+    /// writers who send at close, when nobody can wait, do not flood the channel.
     fn write_part(&mut self, write: Write<'_>, fx: &mut Effects) {
         let Write { handle, node, end, data, flags, ticket } = write;
         let store = self.store_of(handle);

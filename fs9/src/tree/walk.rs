@@ -26,8 +26,8 @@ impl Tree {
     /// All channels, services and topics in the tree with their paths, in the order of the names.
     pub fn channels(&self) -> Vec<(String, NodeId, &Node)> {
         let mut all = Vec::new();
-        // A stack instead of recursion, and one prefix that grows and shrinks instead of one a level: directories can be
-        // nested deeper than a thread's stack is.
+        // A stack instead of recursion, and one prefix that grows and shrinks instead of one a level: directories can
+        // be nested deeper than a thread's stack is.
         let mut prefix = String::new();
         let mut open: Vec<_> = self.children(ROOT).map(|names| (0, names)).into_iter().collect();
         while let Some((outside, names)) = open.last_mut() {
@@ -66,8 +66,8 @@ impl Tree {
         }
     }
 
-    /// The path of a node from the mount point, for people to read. A removed node keeps the one it had; one without a name
-    /// has that of what it is part of.
+    /// The path of a node from the mount point, for people to read. A removed node keeps the one it had; one without a
+    /// name has that of what it is part of.
     pub fn path(&self, id: NodeId) -> String {
         let mut names = Vec::new();
         let mut at = id;

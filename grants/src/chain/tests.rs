@@ -62,7 +62,8 @@ fn verify(chain: &Chain, holder: usize) -> Result<Granted, Refusal> {
     chain.verify(&people[0].key, &people[holder].key, NOW, |_| false)
 }
 
-/// What comes of passing on another grant than is allowed, signed by the holder all the same: nobody else keeps it from it.
+/// What comes of passing on another grant than is allowed, signed by the holder all the same: nobody else keeps it from
+/// it.
 fn passed_on(change: impl FnOnce(&mut Grant)) -> Result<Granted, Refusal> {
     let people = people();
     let chain = chain_of(1);

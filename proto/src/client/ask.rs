@@ -170,7 +170,8 @@ impl<T> Asking<T> {
         self.push(Purpose::Release(fid), request);
     }
 
-    /// What has the root of a new session attached, before all else: nothing is pending then that was asked of an earlier one.
+    /// What has the root of a new session attached, before all else: nothing is pending then that was asked of an
+    /// earlier one.
     pub fn attach(&mut self, requests: &[Request<'_>]) {
         requests.iter().rev().for_each(|request| self.push_first(request));
     }

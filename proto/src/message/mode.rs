@@ -9,8 +9,8 @@ const ORCLOSE: u8 = 0x40;
 /// The bit of [`flags`] for O_TRUNC.
 pub const O_TRUNC: u32 = 0o1000;
 
-/// The flags of open(2) for this mode. Executing is reading, and what [`removes`] says is not among the flags. `None` for bits
-/// that the manual does not know.
+/// The flags of open(2) for this mode. Executing is reading, and what [`removes`] says is not among the flags. `None`
+/// for bits that the manual does not know.
 pub const fn flags(mode: u8) -> Option<u32> {
     if mode & !(ACCESS | OTRUNC | ORCLOSE) != 0 {
         return None;

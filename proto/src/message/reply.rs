@@ -16,11 +16,12 @@ const RERROR: u8 = 107;
 messages! {
     /// What a server answers.
     ///
-    /// The layouts are without `size[4] number[1] tag[2]`, which every message begins with. `iounit` is how much one read or
-    /// write takes at most; 0: as much as a frame has room for.
+    /// The layouts are without `size[4] number[1] tag[2]`, which every message begins with. `iounit` is how much one
+    /// read or write takes at most; 0: as much as a frame has room for.
     "R" Reply {
-        /// `lerror ecode[4]`, and in 9P2000.L.fs9 `reason[s]`; in 9P2000 `error ename[s]`: instead of any other reply. The
-        /// number is Linux's; of a phrase it is the best guess, see [`phrase`]. An empty reason is left to the number.
+        /// `lerror ecode[4]`, and in 9P2000.L.fs9 `reason[s]`; in 9P2000 `error ename[s]`: instead of any other reply.
+        /// The number is Linux's; of a phrase it is the best guess, see [`phrase`]. An empty reason is left to the
+        /// number.
         7 Linux Error { errno: u32, reason: &'a str => reason },
         /// `statfs` and a [`Statfs`].
         9 Linux Statfs { statfs: Statfs },
@@ -86,8 +87,8 @@ messages! {
         125 Old Stat { stat: Stat<'a> => counted },
         /// `wstat`
         127 Old Wstat,
-        /// `session id[16] epoch[8] received[8] linger_ms[4] keep_alive_ms[4] limit[4]`: the session, how long it outlives a
-        /// connection and that a silence, and the longest message.
+        /// `session id[16] epoch[8] received[8] linger_ms[4] keep_alive_ms[4] limit[4]`: the session, how long it
+        /// outlives a connection and that a silence, and the longest message.
         201 Own Session { id: [u8; 16], epoch: u64, received: u64, linger_ms: u32, keep_alive_ms: u32, limit: u32 },
         /// `enter qid[13] stream[1]`: of a stream offsets mean nothing, and Tsend and Trecv are for it.
         203 Own Enter { qid: Qid, stream: bool },

@@ -11,15 +11,15 @@ use crate::wire::{Fault, Field, ParseError, Reader, Writer, head};
 messages! {
     /// What a client sends.
     ///
-    /// The layouts are without `size[4] number[1] tag[2]`, which every message begins with. `flags` of an open are those of
-    /// Linux on x86-64, `mode` and `gid` of what is made those of the system calls.
+    /// The layouts are without `size[4] number[1] tag[2]`, which every message begins with. `flags` of an open are
+    /// those of Linux on x86-64, `mode` and `gid` of what is made those of the system calls.
     "T" Request {
         /// `statfs fid[4]`: the figures of the file system.
         8 Linux Statfs { fid: Fid },
         /// `lopen fid[4] flags[4]`: opens a file; O_CREAT may be among the flags and means nothing here.
         12 Linux Lopen { fid: Fid, flags: u32 },
-        /// `lcreate fid[4] name[s] flags[4] mode[4] gid[4]`: makes a file in the directory and opens it; the fid is then the
-        /// file's.
+        /// `lcreate fid[4] name[s] flags[4] mode[4] gid[4]`: makes a file in the directory and opens it; the fid is
+        /// then the file's.
         14 Linux Lcreate { fid: Fid, name: &'a str, flags: u32, mode: u32, gid: u32 },
         /// `symlink dfid[4] name[s] target[s] gid[4]`: makes a symbolic link.
         16 Linux Symlink { dfid: Fid, name: &'a str, target: &'a str, gid: u32 },
@@ -53,8 +53,8 @@ messages! {
         74 Linux Renameat { olddfid: Fid, oldname: &'a str, newdfid: Fid, newname: &'a str },
         /// `unlinkat dfid[4] name[s] flags[4]`: removes a file, with AT_REMOVEDIR (0x200) a directory.
         76 Linux Unlinkat { dfid: Fid, name: &'a str, flags: u32 },
-        /// `version msize[4] version[s]`: the first message: begins anew, with the dialect and the largest frame that the
-        /// client knows.
+        /// `version msize[4] version[s]`: the first message: begins anew, with the dialect and the largest frame that
+        /// the client knows.
         100 All Version { msize: u32, version: &'a str },
         /// `auth afid[4] uname[s] aname[s]`, and in 9P2000.L `n_uname[4]`: asks for a fid to authenticate with.
         102 All Auth { afid: Fid, uname: &'a str, aname: &'a str, uid: Option<u32> },
@@ -67,7 +67,8 @@ messages! {
         110 All Walk { fid: Fid, newfid: Fid, names: Names<'a> },
         /// `open fid[4] mode[1]`: opens a file; for the mode see [`mode`](super::mode).
         112 Old Open { fid: Fid, mode: u8 },
-        /// `create fid[4] name[s] perm[4] mode[1]`: makes a file in the directory and opens it; the fid is then the file's.
+        /// `create fid[4] name[s] perm[4] mode[1]`: makes a file in the directory and opens it; the fid is then the
+        /// file's.
         114 Old Create { fid: Fid, name: &'a str, perm: u32, mode: u8 },
         /// `read fid[4] offset[8] count[4]`: bytes of an open file, in 9P2000 also of a directory.
         116 All Read { fid: Fid, offset: u64, count: u32 },

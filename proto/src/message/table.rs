@@ -1,7 +1,7 @@
 //! A table of messages as an enum that parses, emits and shows itself.
 //!
-//! A row is `NUMBER DIALECTS Name { field: Type, ... }`, the fields in the order of the wire. `=> how` after a type names the
-//! method of the reader and the writer for a field that is not written as its type is elsewhere.
+//! A row is `NUMBER DIALECTS Name { field: Type, ... }`, the fields in the order of the wire. `=> how` after a type
+//! names the method of the reader and the writer for a field that is not written as its type is elsewhere.
 
 use crate::message::Dialect;
 

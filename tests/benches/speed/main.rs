@@ -1,8 +1,8 @@
 //! How fast a mount is, as ratios against the smallest possible FUSE server (`floor/fusefloor.c`) in the same run.
 //!
-//! `cargo bench -p fs9-tests [-- NAME...]`. Everything is measured in turn, floor and fs9, several times; the figures are
-//! medians. Pinned means server and clients on one processor (stable); unpinned is what users see. Needs root, gcc and
-//! taskset, and an otherwise idle machine.
+//! `cargo bench -p fs9-tests [-- NAME...]`. Everything is measured in turn, floor and fs9, several times; the figures
+//! are medians. Pinned means server and clients on one processor (stable); unpinned is what users see. Needs root, gcc
+//! and taskset, and an otherwise idle machine.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run says so by panicking")]
 
 mod clients;

@@ -1,5 +1,5 @@
-//! From nothing to the first message through TLS: a handshake of the library alone and an echo, and a client of 9P that attaches
-//! our mount, opens a queue and writes to it.
+//! From nothing to the first message through TLS: a handshake of the library alone and an echo, and a client of 9P that
+//! attaches our mount, opens a queue and writes to it.
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -47,8 +47,8 @@ type Key<'a> = (&'a str, u64);
 ///
 /// # Panics
 ///
-/// When something was lost without an error, came twice, came to the wrong place, or came though its sender was told that it
-/// was not sent.
+/// When something was lost without an error, came twice, came to the wrong place, or came though its sender was told
+/// that it was not sent.
 pub fn audit(channel: &str, witnesses: &[Witness], known: &Known) -> Sums {
     let here: Vec<&Witness> = witnesses.iter().filter(|witness| witness.channel == channel).collect();
     for witness in &here {
@@ -107,8 +107,8 @@ fn came_again(channel: &str, mut received: Vec<(&Witness, &Receipt)>) {
     }
 }
 
-/// What was sent and never received was on the node, or on its way from there, when the node was killed: not more than it
-/// has places.
+/// What was sent and never received was on the node, or on its way from there, when the node was killed: not more than
+/// it has places.
 fn gone_with_the_node(channel: &str, lost: Vec<(f64, &str, u64)>, places: usize, known: &Known) {
     let mut gone: HashMap<usize, Vec<(f64, &str, u64)>> = HashMap::new();
     for message in lost {

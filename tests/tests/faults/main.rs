@@ -1,7 +1,7 @@
 //! Two nodes on two machines, as far as the network is concerned, and everything that happens to links and processes:
-//! `FS9_FAULTS` of them (300), drawn from `FS9_SEED` (any; it is printed), while processes on both sides send and receive.
-//! Nothing is lost without an error, nothing comes twice but what a lost reader had in hand, nothing comes to the wrong
-//! place, and afterwards both nodes have what they had before.
+//! `FS9_FAULTS` of them (300), drawn from `FS9_SEED` (any; it is printed), while processes on both sides send and
+//! receive. Nothing is lost without an error, nothing comes twice but what a lost reader had in hand, nothing comes to
+//! the wrong place, and afterwards both nodes have what they had before.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 mod audit;

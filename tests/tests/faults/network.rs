@@ -1,5 +1,5 @@
-//! Two network namespaces, `near` and `far`, joined by two veth cables whose inner ends are joined by a [`Bridge`]: everything
-//! between the two goes through it.
+//! Two network namespaces, `near` and `far`, joined by two veth cables whose inner ends are joined by a [`Bridge`]:
+//! everything between the two goes through it.
 
 use std::fs::File;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! A connection that is cut where one says: passes 9P frames on between who connects here and the far node, and resets both
-//! sides at the end of a frame, or within one.
+//! A connection that is cut where one says: passes 9P frames on between who connects here and the far node, and resets
+//! both sides at the end of a frame, or within one.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

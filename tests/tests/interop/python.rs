@@ -61,7 +61,8 @@ impl Package {
     }
 }
 
-/// The interpreter of a virtual environment in which just `wanted` is installed, made beside the tests where it is not there.
+/// The interpreter of a virtual environment in which just `wanted` is installed, made beside the tests where it is not
+/// there.
 fn virtual_environment(name: &str, wanted: &[&str]) -> PathBuf {
     setup::set_up();
     let dir = binary().with_file_name(format!("{name}-{}", wanted.join("-").replace('=', "")));

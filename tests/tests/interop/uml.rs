@@ -9,8 +9,8 @@ use fs9_tests::waiter::Waiter;
 pub struct Kernel(Waiter);
 
 impl Kernel {
-    /// Boots it with the script `init`. `words` are more of its command line: serial lines; variables of the script's. Where
-    /// `opening` is not empty, it is what bash is told to open for it first.
+    /// Boots it with the script `init`. `words` are more of its command line: serial lines; variables of the script's.
+    /// Where `opening` is not empty, it is what bash is told to open for it first.
     pub fn boot(init: &str, dir: &Path, input: impl Into<Stdio>, opening: &str, words: &[&str]) -> Kernel {
         let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(init);
         let mut linux = Command::new("bash");

@@ -1,5 +1,5 @@
-//! The cell of `tiers/src/sys/cell.rs`, which here notices two parties in it at once, a message put over another, one taken
-//! twice, and one that a dead process had in its hands.
+//! The cell of `tiers/src/sys/cell.rs`, which here notices two parties in it at once, a message put over another, one
+//! taken twice, and one that a dead process had in its hands.
 #![forbid(unsafe_code)]
 
 use std::sync::{Mutex, MutexGuard};

@@ -1,5 +1,5 @@
-//! A process that can be killed between any two of its steps, asleep or awake. A dead one does nothing more; what its stack
-//! would do while it unwinds is kept from memory by `sync`.
+//! A process that can be killed between any two of its steps, asleep or awake. A dead one does nothing more; what its
+//! stack would do while it unwinds is kept from memory by `sync`.
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;

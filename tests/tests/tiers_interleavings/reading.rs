@@ -1,6 +1,6 @@
 //! Who reads a connection: `tiers/src/remote/lead.rs`, and over it the few lines of `remote/end.rs` and of
-//! `remote/connection/`. Messages come over one stream for several lanes; whoever waits reads, for all. Nobody may hang while
-//! there is something to read for him, and nobody may find that his message was put where one lies already.
+//! `remote/connection/`. Messages come over one stream for several lanes; whoever waits reads, for all. Nobody may hang
+//! while there is something to read for him, and nobody may find that his message was put where one lies already.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -251,7 +251,8 @@ impl Connection {
     }
 }
 
-/// A connection with its watcher, and the far side, which sends so many messages to each lane: the next once one was taken.
+/// A connection with its watcher, and the far side, which sends so many messages to each lane: the next once one was
+/// taken.
 struct Running {
     connection: Arc<Connection>,
     watcher: JoinHandle<()>,

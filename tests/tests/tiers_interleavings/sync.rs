@@ -137,8 +137,8 @@ impl Drop for Sleeper {
     }
 }
 
-/// As futex_waitv(2): looks at all words and lies down in one step. A signal wakes for no reason; a deadline passes at any
-/// moment.
+/// As futex_waitv(2): looks at all words and lies down in one step. A signal wakes for no reason; a deadline passes at
+/// any moment.
 pub fn wait(watch: &Watch<'_>, deadline: Option<Instant>) -> bool {
     switch();
     if watch.words().iter().any(|watched| watched.word.now() != watched.seen) {

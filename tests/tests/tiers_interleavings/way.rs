@@ -1,5 +1,5 @@
-//! What carries messages here, and the two sides' work on it: the few lines of `sender.rs`, `receiver.rs` and `future.rs`
-//! over the protocol.
+//! What carries messages here, and the two sides' work on it: the few lines of `sender.rs`, `receiver.rs` and
+//! `future.rs` over the protocol.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! What `tiers/src/sync.rs` is on a machine, here in all orders that the memory model allows.
 //!
-//! loom takes a sequentially consistent access for an acquire or a release, but knows fences. So such a load has a fence
-//! before it if its thread has made such a store since the last fence: that much is promised between the two, and not more.
+//! loom takes a sequentially consistent access for an acquire or a release, but knows fences. So such a load has a
+//! fence before it if its thread has made such a store since the last fence: that much is promised between the two, and
+//! not more.
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;

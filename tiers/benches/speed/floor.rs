@@ -142,7 +142,7 @@ fn map(memory: &OwnedFd) -> &'static [Direction; 2] {
     // SAFETY: no address is asked for, so the kernel chooses one where nothing is mapped.
     let start = unsafe { mmap(null_mut(), SIZE, access, MapFlags::SHARED, memory, 0) }.unwrap();
     // SAFETY: the mapping is aligned to a page, SIZE bytes long (the file is at least that long and nobody shortens it)
-    // and never unmapped. All of a `Direction` is atomic, for which every bit pattern is valid, so that the other process
-    // may change it at any time.
+    // and never unmapped. All of a `Direction` is atomic, for which every bit pattern is valid, so that the other
+    // process may change it at any time.
     unsafe { &*start.cast::<[Direction; 2]>() }
 }

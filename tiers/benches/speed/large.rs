@@ -1,7 +1,7 @@
 //! Messages of 1 MiB between two processes, one after the other, one way: a stream socket.
 //!
-//! Every message is sent from one buffer and received into one. The first byte of the last one asks for an answer of one
-//! byte, so that the time ends when all has arrived.
+//! Every message is sent from one buffer and received into one. The first byte of the last one asks for an answer of
+//! one byte, so that the time ends when all has arrived.
 #![forbid(unsafe_code)]
 
 use std::io::{Read, Write};

@@ -1,11 +1,11 @@
 //! How fast a peer is, against the channels of others in the same run.
 //!
-//! `cargo bench -p fs9-tiers --bench speed [-- NAME...]`, where NAME is thread, process, large, remote or idle. Everything is
-//! measured in turn, several times; the figures are medians, in microseconds. Pinned means both parties on processor 0.
-//! Unpinned is what users see, which is now one processor and now two: the kernel often keeps the parties together, above
-//! all when somebody else uses the machine. Apart is each on a processor of its own, and has the goals of unpinned. A
-//! ratio is ours by the subject of its row, the median of those of each turn. Needs two processors, and an otherwise idle
-//! machine: waits for one, within limits, and says when it was not.
+//! `cargo bench -p fs9-tiers --bench speed [-- NAME...]`, where NAME is thread, process, large, remote or idle.
+//! Everything is measured in turn, several times; the figures are medians, in microseconds. Pinned means both parties
+//! on processor 0. Unpinned is what users see, which is now one processor and now two: the kernel often keeps the
+//! parties together, above all when somebody else uses the machine. Apart is each on a processor of its own, and has
+//! the goals of unpinned. A ratio is ours by the subject of its row, the median of those of each turn. Needs two
+//! processors, and an otherwise idle machine: waits for one, within limits, and says when it was not.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run says so by panicking")]
 #![deny(unsafe_code)]
 

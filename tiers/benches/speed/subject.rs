@@ -1,7 +1,8 @@
 //! Who is measured, where, and the processes that are started for it.
 //!
 //! Every repetition runs in a process of its own that sets its affinity first: what a library finds out about the
-//! machine once and keeps (kanal: the number of processors) is then right, and nothing is left over from the one before.
+//! machine once and keeps (kanal: the number of processors) is then right, and nothing is left over from the one
+//! before.
 #![forbid(unsafe_code)]
 
 use std::fmt;

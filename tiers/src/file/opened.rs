@@ -1,8 +1,8 @@
 //! An open file, and whose turn it is to read or to write it.
 //!
-//! The other side of a file is a server, which keeps the slot, and tells by poll(2) and EAGAIN whether it is free or full.
-//! What is left to do here is to keep the threads and tasks of this process in line: one reads at a time, and one holds the
-//! right to write. For that each direction has a [`Line`].
+//! The other side of a file is a server, which keeps the slot, and tells by poll(2) and EAGAIN whether it is free or
+//! full. What is left to do here is to keep the threads and tasks of this process in line: one reads at a time, and one
+//! holds the right to write. For that each direction has a [`Line`].
 //!
 //! Invariants:
 //!
@@ -326,8 +326,8 @@ impl<'a> FileEnd<'a> {
         }
     }
 
-    /// Whether poll(2) is asked before anything is tried: of a receiver that has nothing to give back. A read that finds nothing
-    /// costs more, as it has room for every message.
+    /// Whether poll(2) is asked before anything is tried: of a receiver that has nothing to give back. A read that
+    /// finds nothing costs more, as it has room for every message.
     fn is_quiet(self) -> bool {
         self.role == Role::Receiver && matches!(*self.file.ahead(), Ahead::Quiet)
     }
@@ -401,8 +401,8 @@ impl<'a> FileEnd<'a> {
     }
 }
 
-/// Reads one message; no bytes are the end. One buffer a thread, with room for every message: a read with less would leave
-/// the rest for the next, and nobody could tell it from another message.
+/// Reads one message; no bytes are the end. One buffer a thread, with room for every message: a read with less would
+/// leave the rest for the next, and nobody could tell it from another message.
 fn read_message(descriptor: &OwnedFd) -> Result<Vec<u8>, Errno> {
     thread_local! {
         static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };

@@ -1,8 +1,8 @@
 //! Files whose bytes are the messages, for an other side that knows nothing of this crate.
 //!
-//! A message is a [`Block`]: a `Vec<u8>`, a `String`, or plain old data ([`Pod`](crate::Pod)). What comes and is none (not
-//! UTF-8, another length) is an error of that one message, see [the tier of files](super). No message is empty: a write of
-//! nothing is none, and [`Unfit::Empty`](crate::error::Unfit::Empty) gives it back.
+//! A message is a [`Block`]: a `Vec<u8>`, a `String`, or plain old data ([`Pod`](crate::Pod)). What comes and is none
+//! (not UTF-8, another length) is an error of that one message, see [the tier of files](super). No message is empty: a
+//! write of nothing is none, and [`Unfit::Empty`](crate::error::Unfit::Empty) gives it back.
 //!
 //! This works with the other files of a mount, too:
 //!

@@ -1,5 +1,5 @@
-//! Over a pair of SEQPACKET sockets, which read, write, poll and end as the two files of a pair do; a mount is in the tests
-//! of the workspace. They hold a few messages more than one.
+//! Over a pair of SEQPACKET sockets, which read, write, poll and end as the two files of a pair do; a mount is in the
+//! tests of the workspace. They hold a few messages more than one.
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;

@@ -24,8 +24,8 @@ use crate::slot::Deadline;
 use crate::sys::socket::peer_pidfd;
 use crate::sys::spawn;
 
-/// Where a program finds its end: the number of a descriptor, and the cookie of the socket that it must be (SO_COOKIE), so that
-/// a program further down, which inherited the variable and not the descriptor, does not take another for it.
+/// Where a program finds its end: the number of a descriptor, and the cookie of the socket that it must be (SO_COOKIE),
+/// so that a program further down, which inherited the variable and not the descriptor, does not take another for it.
 const VARIABLE: &str = "FS9_PEER";
 
 /// Starts a program that has the other end of a new channel.
@@ -98,8 +98,8 @@ fn inherited_socket() -> Option<OwnedFd> {
     spawn::adopt(number.parse().ok()?, cookie.parse().ok()?)
 }
 
-/// A program that was started by [`spawn`]. If this process is killed, nothing is dropped: the child's peer is then told
-/// `Killed`, and a child that waits for messages ends; one that computes for long should look at
+/// A program that was started by [`spawn`]. If this process is killed, nothing is dropped: the child's peer is then
+/// told `Killed`, and a child that waits for messages ends; one that computes for long should look at
 /// [`Peer::is_closed`](crate::Peer::is_closed) now and then.
 ///
 /// Dropped, it hangs up on the program, waits for [`Child::set_grace`], kills it if it is
@@ -131,8 +131,8 @@ impl Child {
         self.process.id()
     }
 
-    /// How long a dropped child may take to end by itself: one second unless set. Children that are dropped one after the
-    /// other are waited for one after the other; hang up on all first by dropping their peers.
+    /// How long a dropped child may take to end by itself: one second unless set. Children that are dropped one after
+    /// the other are waited for one after the other; hang up on all first by dropping their peers.
     ///
     /// ```
     /// # use std::process::Command;
@@ -275,7 +275,8 @@ impl Drop for Child {
         }
         drop(self.process.stdin.take());
         if !matches!(self.wait_timeout(self.grace), Ok(Some(_))) {
-            // By its number, which is its own until it is reaped: it may have no pidfd yet. Fails only where it has ended.
+            // By its number, which is its own until it is reaped: it may have no pidfd yet. Fails only where it has
+            // ended.
             let _ = self.process.kill();
             let _ = self.process.wait();
         }

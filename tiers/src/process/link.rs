@@ -1,12 +1,12 @@
 //! One end of a channel to another process: shared memory for messages, a socket for what is not bytes.
 //!
-//! The memory has one slot each way (see [`crate::slot`]); a message lies behind the sender's mark. The socket is the life
-//! line: the kernel hangs it up when the last descriptor of the other end is closed, whoever held it. The pidfd says who that
-//! was and how it ended. The watcher attends to both and sets a word of our own (`End::lose`) on which every wait also sleeps: the
-//! other end cannot keep us waiting once it is gone, whatever it wrote into the memory.
+//! The memory has one slot each way (see [`crate::slot`]); a message lies behind the sender's mark. The socket is the
+//! life line: the kernel hangs it up when the last descriptor of the other end is closed, whoever held it. The pidfd
+//! says who that was and how it ended. The watcher attends to both and sets a word of our own (`End::lose`) on which
+//! every wait also sleeps: the other end cannot keep us waiting once it is gone, whatever it wrote into the memory.
 //!
-//! Nothing that the other end can write is trusted. Counts, lengths and places are read once and checked; bytes are copied
-//! before they are decoded; what makes no sense ends the channel with [`Reason::Protocol`].
+//! Nothing that the other end can write is trusted. Counts, lengths and places are read once and checked; bytes are
+//! copied before they are decoded; what makes no sense ends the channel with [`Reason::Protocol`].
 #![forbid(unsafe_code)]
 
 use std::fmt;

@@ -1,8 +1,8 @@
 //! Programs that have nothing in common but a name.
 //!
-//! The name is of the abstract namespace of Unix sockets (unix(7)): it is there while its owner listens and gone with it,
-//! kill -9 included; it leaves no file; and the kernel gives it to nobody else meanwhile. It is known within one network
-//! namespace. Anybody may ask for it, so both sides say whom they take: the kernel tells each who the other is.
+//! The name is of the abstract namespace of Unix sockets (unix(7)): it is there while its owner listens and gone with
+//! it, kill -9 included; it leaves no file; and the kernel gives it to nobody else meanwhile. It is known within one
+//! network namespace. Anybody may ask for it, so both sides say whom they take: the kernel tells each who the other is.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -28,8 +28,8 @@ const BACKLOG: i32 = 128;
 /// Takes `name`, under which other programs find this one while the listener is there. Admits the users `allow`.
 ///
 /// # Errors
-/// [`io::ErrorKind::AddrInUse`]: somebody else listens under the name. [`io::ErrorKind::InvalidInput`]: the name is empty or
-/// longer than 100 bytes. Those of socket(2).
+/// [`io::ErrorKind::AddrInUse`]: somebody else listens under the name. [`io::ErrorKind::InvalidInput`]: the name is
+/// empty or longer than 100 bytes. Those of socket(2).
 ///
 /// ```
 /// # use fs9_tiers::{Peer, process};
@@ -163,8 +163,8 @@ impl AsFd for Listener {
 ///
 /// # Errors
 /// [`io::ErrorKind::ConnectionRefused`]: nobody listens under the name, or who does has not admitted this user.
-/// [`io::ErrorKind::PermissionDenied`]: the listener is somebody else. [`io::ErrorKind::InvalidData`]: it speaks another
-/// protocol. Those of socket(2) and of mapping the memory.
+/// [`io::ErrorKind::PermissionDenied`]: the listener is somebody else. [`io::ErrorKind::InvalidData`]: it speaks
+/// another protocol. Those of socket(2) and of mapping the memory.
 ///
 /// ```no_run
 /// # use fs9_tiers::{Peer, process};

@@ -8,7 +8,8 @@ use crate::message::{LIMIT, SMALL, STAGE, Sink, Source};
 use crate::sys::map::Map;
 
 /// Where things lie in the memory of a slot. The marks are in different pairs of cache lines; a short message shares
-/// its sender's, and the page. Long ones go to two areas in turn, so that the next can be written while one is copied out.
+/// its sender's, and the page. Long ones go to two areas in turn, so that the next can be written while one is copied
+/// out.
 pub(super) mod layout {
     use crate::message::LIMIT;
     use crate::slot::Mark;
@@ -26,8 +27,8 @@ pub(super) mod layout {
     pub const SLOT: usize = (LONG + 2 * AREA).next_multiple_of(65536);
     pub const MEMORY: usize = 2 * SLOT;
 
-    /// Where long message `number` goes. The one before it may still be copied out of the other area; that of the one before
-    /// that is free, as a side takes one message after the other.
+    /// Where long message `number` goes. The one before it may still be copied out of the other area; that of the one
+    /// before that is free, as a side takes one message after the other.
     pub const fn area(number: u32) -> usize {
         LONG + (number % 2) as usize * AREA
     }

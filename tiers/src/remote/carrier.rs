@@ -1,4 +1,5 @@
-//! What a connection asks of the byte stream that it has at present: a [`Socket`](super::socket::Socket), or what a program gave us.
+//! What a connection asks of the byte stream that it has at present: a [`Socket`](super::socket::Socket), or what a
+//! program gave us.
 #![forbid(unsafe_code)]
 
 use std::io::{self, IoSlice};

@@ -5,8 +5,8 @@
 //! | `incoming` | the receiver | puts what a message frame brings; leaves when the far sender has left |
 //! | `outgoing` | the sender: its turn is the credit for one message | takes when the far side says `taken`; leaves when the far receiver has left |
 //!
-//! So a turn, a wait, a task and a `Select` are those of threads. An end is over on the wire when both sides have said of both
-//! halves that they left; who is told that both far halves are gone says so of both near ones at once.
+//! So a turn, a wait, a task and a `Select` are those of threads. An end is over on the wire when both sides have said
+//! of both halves that they left; who is told that both far halves are gone says so of both near ones at once.
 #![forbid(unsafe_code)]
 
 use std::any::Any;
@@ -194,7 +194,8 @@ impl Channel {
         message.map(|message| (message, capabilities))
     }
 
-    /// Receives at a receiver's turn, and leaves it to [`Channel::release`] to let the far side know. None as in [`Channel::take`].
+    /// Receives at a receiver's turn, and leaves it to [`Channel::release`] to let the far side know. None as in
+    /// [`Channel::take`].
     pub(super) fn hold<'a, T: Message>(
         self: &'a Arc<Self>,
         turn: Turn<'a>,

@@ -1,20 +1,22 @@
 //! A connection: a session of frames, the stream that it has at present, and the channels in it.
 //!
-//! It outlives its streams. When one breaks, who dialled dials again (a thread for as long as that takes), and who was dialled
-//! waits at its listener; after `linger` both give up. Channels notice nothing of a break but that it takes time.
+//! It outlives its streams. When one breaks, who dialled dials again (a thread for as long as that takes), and who was
+//! dialled waits at its listener; after `linger` both give up. Channels notice nothing of a break but that it takes
+//! time.
 //!
-//! Who does what: whoever sends writes to the stream himself, as far as it takes something; whoever waits reads it ([`Lead`]).
-//! The watcher's thread does what nobody else is there for: it reads for tasks, writes what was left over, hears hang-ups, and
-//! looks after the clock.
+//! Who does what: whoever sends writes to the stream himself, as far as it takes something; whoever waits reads it
+//! ([`Lead`]). The watcher's thread does what nobody else is there for: it reads for tasks, writes what was left over,
+//! hears hang-ups, and looks after the clock.
 //!
-//! **`taken` goes with the answer.** That a message was taken could be told at once; but then the far side is woken twice, once for
-//! this and once for the answer that so often follows. So where the last message was answered, it is only kept, and goes out
-//! with whatever is sent or written next: an answer, or what this side does before it waits (every wait begins with
-//! [`Connection::settle`]). A thread that does neither is the case that is left: for that the watcher looks every [`GUARD`]
-//! while such things are kept. Where it is then found to be kept still, or where the next message is taken without an answer,
-//! it is told at once from then on.
+//! **`taken` goes with the answer.** That a message was taken could be told at once; but then the far side is woken
+//! twice, once for this and once for the answer that so often follows. So where the last message was answered, it is
+//! only kept, and goes out with whatever is sent or written next: an answer, or what this side does before it waits
+//! (every wait begins with [`Connection::settle`]). A thread that does neither is the case that is left: for that the
+//! watcher looks every [`GUARD`] while such things are kept. Where it is then found to be kept still, or where the next
+//! message is taken without an answer, it is told at once from then on.
 //!
-//! Locks, in this order: `input`, `table`, `far` of a channel, `writer`, `armed`. Wakers are called with none of them held.
+//! Locks, in this order: `input`, `table`, `far` of a channel, `writer`, `armed`. Wakers are called with none of them
+//! held.
 #![forbid(unsafe_code)]
 
 mod armed;

@@ -11,8 +11,8 @@ use super::stream::Stream;
 
 /// A byte stream of descriptors: a pair of pipes, a socket, a terminal.
 ///
-/// They are put into non-blocking mode, which whoever else has the same open file sees, too. Where the far end of a pipe is gone,
-/// a write to it raises SIGPIPE (pipe(7)), which Rust programs ignore from the start.
+/// They are put into non-blocking mode, which whoever else has the same open file sees, too. Where the far end of a
+/// pipe is gone, a write to it raises SIGPIPE (pipe(7)), which Rust programs ignore from the start.
 ///
 /// ```
 /// use std::io::pipe;
@@ -62,8 +62,8 @@ impl Descriptors {
         Ok(Descriptors { input, output: None })
     }
 
-    /// Duplicates of this program's standard input and output. The program must print nothing then: whoever started it takes it
-    /// for bytes of the connection.
+    /// Duplicates of this program's standard input and output. The program must print nothing then: whoever started it
+    /// takes it for bytes of the connection.
     ///
     /// # Errors
     /// Those of dup(2) and ioctl(2).

@@ -1,5 +1,5 @@
-//! One half of an end, as it is looked at for one operation: a slot as between threads, and whoever waits for it reads the
-//! connection, see [`Lead`](super::lead::Lead).
+//! One half of an end, as it is looked at for one operation: a slot as between threads, and whoever waits for it reads
+//! the connection, see [`Lead`](super::lead::Lead).
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;

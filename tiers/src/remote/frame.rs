@@ -13,8 +13,8 @@
 //! | ping, pong | size[4] 6 and size[4] 7 | no |
 //! | end | size[4] 8 reason[1] figure[4] | no |
 //!
-//! The data of a message is postcard's. A long `Vec<u8>` goes as it is, in a frame of its own that nobody has to copy: it is the
-//! next counted frame after the one that announces it.
+//! The data of a message is postcard's. A long `Vec<u8>` goes as it is, in a frame of its own that nobody has to copy:
+//! it is the next counted frame after the one that announces it.
 #![forbid(unsafe_code)]
 
 use bytes::Bytes;
@@ -111,8 +111,8 @@ impl Halves {
 }
 
 impl Frame {
-    /// The frame in `bytes`, which are at least [`PREFIX`] and whole, or of a message at least its head. With it, where its data
-    /// begins. `Ok(None)`: its head is not there yet.
+    /// The frame in `bytes`, which are at least [`PREFIX`] and whole, or of a message at least its head. With it, where
+    /// its data begins. `Ok(None)`: its head is not there yet.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Garbage> {
         let (size, kind, mut rest) = match bytes {
             [a, b, c, d, kind, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, *kind, Rest(rest)),

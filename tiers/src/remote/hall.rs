@@ -1,4 +1,5 @@
-//! Where those wait who have dialled, until they are accepted: what a [`Listener`](super::Listener) and its thread share.
+//! Where those wait who have dialled, until they are accepted: what a [`Listener`](super::Listener) and its thread
+//! share.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;

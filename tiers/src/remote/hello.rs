@@ -1,8 +1,8 @@
 //! The first words of a connection, 44 bytes each way: `fs9.peers.1\n session[16] epoch[8] received[8]`.
 //!
-//! Who dials names the session that it wants to go on with, or none (all zeros) for a new one; who was dialled answers with the
-//! session there is now, or none where it does not know it. The number of a session is secret: who knows it can go on with it.
-//! `epoch` is of one run of the listener. `received` says how many frames of the other have come.
+//! Who dials names the session that it wants to go on with, or none (all zeros) for a new one; who was dialled answers
+//! with the session there is now, or none where it does not know it. The number of a session is secret: who knows it
+//! can go on with it. `epoch` is of one run of the listener. `received` says how many frames of the other have come.
 #![forbid(unsafe_code)]
 
 use std::io;

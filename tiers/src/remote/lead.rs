@@ -1,9 +1,10 @@
 //! Who reads a connection.
 //!
-//! A message that another thread has to pass on costs a change of threads, which is more than all the rest of its way in this
-//! process. So whoever waits reads the stream himself. One of several does, the *leader*; the others follow: they sleep
-//! until the leader has put something into their slot, or has left. What cannot read (tasks, a `Select`, a channel that is only
-//! waiting to be told goodbye) *depends*: while there is no leader the watcher's thread reads for it.
+//! A message that another thread has to pass on costs a change of threads, which is more than all the rest of its way
+//! in this process. So whoever waits reads the stream himself. One of several does, the *leader*; the others follow:
+//! they sleep until the leader has put something into their slot, or has left. What cannot read (tasks, a `Select`, a
+//! channel that is only waiting to be told goodbye) *depends*: while there is no leader the watcher's thread reads for
+//! it.
 //!
 //! Invariants:
 //!

@@ -23,8 +23,8 @@ use crate::peer::Peer;
 use crate::readiness::wait_for;
 use crate::slot::Deadline;
 
-/// An address at which other programs can dial. Dropped, the address is free. Connections that were accepted stay, until their link
-/// breaks.
+/// An address at which other programs can dial. Dropped, the address is free. Connections that were accepted stay,
+/// until their link breaks.
 ///
 /// ```
 /// # use std::io::ErrorKind;
@@ -105,13 +105,13 @@ impl Listener {
         }
     }
 
-    /// Greets who has dialled by a stream that somebody else has made: who has 10 seconds to say what he wants. If that is a new
-    /// session, its peer can be accepted now; if it is one that was begun at this listener, it goes on.
+    /// Greets who has dialled by a stream that somebody else has made: who has 10 seconds to say what he wants. If that
+    /// is a new session, its peer can be accepted now; if it is one that was begun at this listener, it goes on.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`]. [`io::ErrorKind::InvalidData`]: he speaks another protocol. [`io::ErrorKind::ResourceBusy`]:
-    /// 64 peers wait to be accepted. [`io::ErrorKind::ConnectionRefused`]: he hung up at once. Those of reading and writing the
-    /// stream, and of epoll_ctl(2): EPERM, where it is a file.
+    /// [`io::ErrorKind::TimedOut`]. [`io::ErrorKind::InvalidData`]: he speaks another protocol.
+    /// [`io::ErrorKind::ResourceBusy`]: 64 peers wait to be accepted. [`io::ErrorKind::ConnectionRefused`]: he hung up
+    /// at once. Those of reading and writing the stream, and of epoll_ctl(2): EPERM, where it is a file.
     ///
     /// See [`Descriptors`](super::Descriptors) for an example.
     pub fn admit(&self, stream: impl Stream) -> io::Result<()> {

@@ -1,10 +1,10 @@
 //! Ends that are handed over to the far side of a connection.
 //!
-//! Nothing of an end can go there but what passes through it. So its place there is taken by a channel of the connection, and a
-//! thread here passes on, in both directions, what comes: a message is taken from one side only once there is room for it at
-//! the other, and its sender has room for the next one only once it was received there. So there is one message in a direction, as in
-//! any channel. When one side ends, the other is told why, as far as it can be: a channel of threads or of processes knows
-//! [`Closed`](Reason::Closed) and [`Panicked`](Reason::Panicked) only.
+//! Nothing of an end can go there but what passes through it. So its place there is taken by a channel of the
+//! connection, and a thread here passes on, in both directions, what comes: a message is taken from one side only once
+//! there is room for it at the other, and its sender has room for the next one only once it was received there. So
+//! there is one message in a direction, as in any channel. When one side ends, the other is told why, as far as it can
+//! be: a channel of threads or of processes knows [`Closed`](Reason::Closed) and [`Panicked`](Reason::Panicked) only.
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
@@ -143,8 +143,8 @@ async fn pump<T: Message>(from: Receiver<T>, to: Sender<T>) {
     from.rx.leave(reason);
 }
 
-/// Passes on one message after the other. Each is still in the sender's slot, as far as he can see, until it was received at
-/// the other side: that there is room goes through from end to end, as messages do.
+/// Passes on one message after the other. Each is still in the sender's slot, as far as he can see, until it was
+/// received at the other side: that there is room goes through from end to end, as messages do.
 async fn pass_on<T: Message>(from: &Receiver<T>, to: &Sender<T>) -> Result<Infallible, Reason> {
     loop {
         let Met { permit, taken: Taken { message, capabilities, held } } = Meeting::new(from, to).await?;

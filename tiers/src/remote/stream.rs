@@ -18,8 +18,8 @@ use crate::watch::Watcher;
 const PORTION: usize = 64 << 10;
 
 /// A byte stream that a connection can go over, in both directions: what [`over`](super::over) is given, and
-/// [`Listener::admit`](super::Listener::admit). For descriptors there is [`Descriptors`](super::Descriptors), for the standard
-/// input and output of a program [`Program`](super::Program).
+/// [`Listener::admit`](super::Listener::admit). For descriptors there is [`Descriptors`](super::Descriptors), for the
+/// standard input and output of a program [`Program`](super::Program).
 ///
 /// What it must be:
 ///
@@ -33,8 +33,8 @@ const PORTION: usize = 64 << 10;
 ///   [`holds_input`](Stream::holds_input) tells; what was taken and could not be written to `output` yet, `flush` writes.
 /// - **Closed when it is dropped.** That, at the latest, is when the far side is to learn of it.
 ///
-/// A stream that encrypts is one, too: its handshake belongs before (where it is made, which may wait), and what it has to say
-/// of its own accord later can go with the next `write` or `flush`.
+/// A stream that encrypts is one, too: its handshake belongs before (where it is made, which may wait), and what it has
+/// to say of its own accord later can go with the next `write` or `flush`.
 ///
 /// ```
 /// use std::io::{self, IoSlice, Read, Write};
@@ -70,8 +70,8 @@ pub trait Stream: Send + Sync + 'static {
     /// Reads what has come, as far as there is room for it in `buffer`, which is not empty. 0 is the end.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`]: nothing has come. [`io::ErrorKind::Interrupted`]: it is tried again. After any other the
-    /// stream is given up.
+    /// [`io::ErrorKind::WouldBlock`]: nothing has come. [`io::ErrorKind::Interrupted`]: it is tried again. After any
+    /// other the stream is given up.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Takes as many bytes as there is room for, at least one.
@@ -88,8 +88,8 @@ pub trait Stream: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether [`Stream::read`] would find something although [`Stream::input`] does not say so: what was read from there
-    /// already, and is in memory.
+    /// Whether [`Stream::read`] would find something although [`Stream::input`] does not say so: what was read from
+    /// there already, and is in memory.
     fn holds_input(&self) -> bool {
         false
     }

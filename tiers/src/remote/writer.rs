@@ -15,8 +15,8 @@ use super::frame::{self, Garbage};
 /// As much goes to the kernel at once.
 const PIECES: usize = 16;
 
-/// Frames that the far side may have and not have acknowledged: for each channel a message of two frames, a `taken` and what
-/// ends it. Who says `taken` has acknowledged the message before, see `Channel::was_taken`.
+/// Frames that the far side may have and not have acknowledged: for each channel a message of two frames, a `taken` and
+/// what ends it. Who says `taken` has acknowledged the message before, see `Channel::was_taken`.
 const LIMITS: Limits = Limits { frames: 6 * super::CHANNELS, bytes: usize::MAX };
 
 /// How writing went.

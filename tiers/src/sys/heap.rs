@@ -1,5 +1,5 @@
-//! glibc's heap, asked to give memory back (mallopt(3), malloc_trim(3)). Other C libraries do so by themselves, or not at
-//! all; there these do nothing.
+//! glibc's heap, asked to give memory back (mallopt(3), malloc_trim(3)). Other C libraries do so by themselves, or not
+//! at all; there these do nothing.
 
 /// Allocations of `bytes` and more are mapped on their own, and unmapped as soon as they are freed.
 pub fn map_from(bytes: i32) {

@@ -108,9 +108,9 @@ impl<const LEN: usize> Map<LEN> {
     /// The words at byte `AT`, which both processes may change at any time. A place outside does not compile.
     pub fn at<T: Shared, const AT: usize>(&self) -> &T {
         const { assert!(AT.is_multiple_of(align_of::<T>()) && align_of::<T>() <= 4096 && AT + size_of::<T>() <= LEN) };
-        // SAFETY: as asserted when this was compiled, the place lies within the mapping, which outlives the reference, and is
-        // aligned, as the mapping itself is to its pages. T is atomics only, valid for every bit pattern: what the other
-        // process writes is a change of an atomic.
+        // SAFETY: as asserted when this was compiled, the place lies within the mapping, which outlives the reference,
+        // and is aligned, as the mapping itself is to its pages. T is atomics only, valid for every bit pattern: what
+        // the other process writes is a change of an atomic.
         unsafe { self.start.add(AT).cast().as_ref() }
     }
 
@@ -160,8 +160,8 @@ impl<const LEN: usize> Map<LEN> {
     /// EFAULT when out of bounds; those of read(2).
     pub fn fill(&self, at: usize, len: usize, source: impl AsFd) -> io::Result<usize> {
         let place = self.place(at, len).ok_or(Errno::FAULT)?;
-        // SAFETY: `len` bytes from the place on lie within the mapping; the kernel writes no more, and no reference to them
-        // exists.
+        // SAFETY: `len` bytes from the place on lie within the mapping; the kernel writes no more, and no reference to
+        // them exists.
         let done = unsafe { libc::read(source.as_fd().as_raw_fd(), place.as_ptr().cast(), len) };
         usize::try_from(done).map_err(|_| io::Error::last_os_error())
     }

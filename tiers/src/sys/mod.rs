@@ -1,5 +1,5 @@
-//! System calls that no library offers in safe form, and memory that several parties touch: the only unsafe code of this
-//! crate.
+//! System calls that no library offers in safe form, and memory that several parties touch: the only unsafe code of
+//! this crate.
 
 pub mod cell;
 pub mod descriptors;

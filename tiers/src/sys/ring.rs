@@ -1,8 +1,8 @@
 //! One io_uring(7) to sleep in: until a word changes, a descriptor is ready, or time has passed.
 //!
-//! All that the kernel is asked it has answered before [`Ring::sleep`] returns. Between two sleeps nothing is under way in a
-//! ring, so that what was watched may go, and the ring may move to another thread, be dropped, or be forgotten. A sleep that
-//! cannot have everything answered closes its ring; the next one makes another.
+//! All that the kernel is asked it has answered before [`Ring::sleep`] returns. Between two sleeps nothing is under way
+//! in a ring, so that what was watched may go, and the ring may move to another thread, be dropped, or be forgotten. A
+//! sleep that cannot have everything answered closes its ring; the next one makes another.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -52,8 +52,8 @@ impl Ring {
         Ok(Ring { idle: Some(make(SMALLEST)?) })
     }
 
-    /// Sleeps while every word has the value it was seen with and no descriptor is ready, until `timeout` has passed. May
-    /// return early for no reason. Says of each descriptor whether it was found ready.
+    /// Sleeps while every word has the value it was seen with and no descriptor is ready, until `timeout` has passed.
+    /// May return early for no reason. Says of each descriptor whether it was found ready.
     ///
     /// # Errors
     /// ENOMEM, mostly; [`io::ErrorKind::InvalidInput`] for more descriptors than a ring can have. Then it may be that
@@ -81,8 +81,8 @@ impl Ring {
             // of this process or a page of a file, which it never follows back to the memory. It writes to none.
             //
             // The list and the words live until this function ends. A request that has not been taken up by then will
-            // never be: the ring is put back only when it is empty, and is closed by being dropped otherwise, whether by
-            // an early return or in a panic.
+            // never be: the ring is put back only when it is empty, and is closed by being dropped otherwise, whether
+            // by an early return or in a panic.
             unsafe { ring.submission().push(&request) }.map_err(|_| Errno::NOSPC)?;
         }
         enter(&ring, timeout)?;

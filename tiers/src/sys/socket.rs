@@ -32,8 +32,8 @@ pub fn peer_pidfd(socket: impl AsFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
 }
 
-/// The process, user and group of who made the other end of a connected Unix socket (SO_PEERCRED in unix(7)). The process is 0
-/// when it cannot be seen from this pid namespace, which the typed library has no value for.
+/// The process, user and group of who made the other end of a connected Unix socket (SO_PEERCRED in unix(7)). The
+/// process is 0 when it cannot be seen from this pid namespace, which the typed library has no value for.
 ///
 /// # Errors
 /// Those of getsockopt(2).
@@ -41,8 +41,8 @@ pub fn peer_credentials(socket: impl AsFd) -> io::Result<(u32, u32, u32)> {
     let mut who = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut len = size_of::<libc::ucred>() as libc::socklen_t;
     let number = socket.as_fd().as_raw_fd();
-    // SAFETY: SO_PEERCRED writes at most `len` bytes, which is one `struct ucred`, to `who`, and the length to `len`; all of
-    // its fields are integers.
+    // SAFETY: SO_PEERCRED writes at most `len` bytes, which is one `struct ucred`, to `who`, and the length to `len`;
+    // all of its fields are integers.
     let done =
         unsafe { libc::getsockopt(number, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut who).cast(), &raw mut len) };
     if done != 0 {

@@ -39,8 +39,8 @@ pub fn inherit(command: &mut Command, kept: OwnedFd) -> io::Result<RawFd> {
     Ok(number)
 }
 
-/// Ties the program that `command` will start to the thread that starts it, and lets it inherit nothing but its standard
-/// streams.
+/// Ties the program that `command` will start to the thread that starts it, and lets it inherit nothing but its
+/// standard streams.
 ///
 /// - The kernel kills it (SIGKILL) when that thread ends, however it does: with its process, by kill -9, or alone. So the
 ///   thread must live as long as the program shall. Only the program itself is killed, not what it has started; and a
@@ -49,8 +49,8 @@ pub fn inherit(command: &mut Command, kept: OwnedFd) -> io::Result<RawFd> {
 /// - Of this process's descriptors it gets only its standard streams, whatever flags the others have. What
 ///   [`spawn`](crate::process::spawn) adds it still gets.
 ///
-/// A start fails with ENOSYS or EPERM where a sandbox does not know close_range(2) or prctl(2), and with ESRCH where this
-/// process has died meanwhile, which then nobody sees.
+/// A start fails with ENOSYS or EPERM where a sandbox does not know close_range(2) or prctl(2), and with ESRCH where
+/// this process has died meanwhile, which then nobody sees.
 ///
 /// ```
 /// use std::process::{Command, Stdio};
@@ -69,14 +69,14 @@ pub fn confine(command: &mut Command) {
         tie(parent)?;
         close_on_exec_from(FIRST.unsigned_abs())
     };
-    // SAFETY: between fork and exec only what is async-signal-safe may be done (signal-safety(7)): these are three system
-    // calls on integers and, if one fails, an error made of its number, without allocation and without a lock. No
-    // descriptor is closed: others' remain valid.
+    // SAFETY: between fork and exec only what is async-signal-safe may be done (signal-safety(7)): these are three
+    // system calls on integers and, if one fails, an error made of its number, without allocation and without a lock.
+    // No descriptor is closed: others' remain valid.
     unsafe { command.pre_exec(before_exec) };
 }
 
-/// In a child: has the kernel kill it when the thread of `parent` that started it ends. Makes two system calls and nothing
-/// else, as is allowed between fork and exec.
+/// In a child: has the kernel kill it when the thread of `parent` that started it ends. Makes two system calls and
+/// nothing else, as is allowed between fork and exec.
 ///
 /// # Errors
 /// ESRCH when that has happened already: the death of a parent that had died before is told to nobody.
@@ -92,9 +92,9 @@ pub fn adopt(number: RawFd, cookie: u64) -> Option<OwnedFd> {
     if number < FIRST {
         return None;
     }
-    // SAFETY: the borrow ends before this function does, and nobody closes the descriptor meanwhile: if it is the socket with
-    // that cookie, which the kernel gives to no other, it came with the program and only this function knows of it; if not,
-    // the number is only asked what it is.
+    // SAFETY: the borrow ends before this function does, and nobody closes the descriptor meanwhile: if it is the
+    // socket with that cookie, which the kernel gives to no other, it came with the program and only this function
+    // knows of it; if not, the number is only asked what it is.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     // What this program opened itself is closed on exec, as a rule; what it was started with is not.
     if fcntl_getfd(borrowed) != Ok(FdFlags::empty()) || socket_cookie(borrowed) != Ok(cookie) {

@@ -1,8 +1,8 @@
 //! The start of a program without a copy of this process: the child borrows our memory until it is another program.
 //!
 //! A fork copies the page tables of all that this process has mapped, only for exec to drop them. With CLONE_VM and
-//! CLONE_VFORK (clone(2), vfork(2)) there is one memory, and the thread that starts the program stands still until the child
-//! has left it: by exec, or by its end. posix_spawn(3) does the same, and cannot tie the program to us.
+//! CLONE_VFORK (clone(2), vfork(2)) there is one memory, and the thread that starts the program stands still until the
+//! child has left it: by exec, or by its end. posix_spawn(3) does the same, and cannot tie the program to us.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
@@ -36,8 +36,8 @@ pub struct Image {
     pub dir: Option<CString>,
 }
 
-/// Starts a program tied to this thread, as [`confine`](crate::sys::spawn::confine) says, with these as its standard input,
-/// output and error. Gives its number and its pidfd; it is the caller's to reap.
+/// Starts a program tied to this thread, as [`confine`](crate::sys::spawn::confine) says, with these as its standard
+/// input, output and error. Gives its number and its pidfd; it is the caller's to reap.
 ///
 /// # Errors
 /// Those of clone(2), chdir(2) and execve(2); EMFILE; what [`confine`](crate::sys::spawn::confine) names.
@@ -99,8 +99,8 @@ impl Birth<'_> {
         // No handler of ours may run in the child: it would find our memory, and another process around it.
         let mask = set_mask(u64::MAX);
         // SAFETY: `child` gets the only pointer to `self` that is used until this call returns, because this thread is
-        // suspended until the child has left our memory (CLONE_VFORK). For as long as that the stack, which is aligned and
-        // nobody else's, and the lists stay where they are. The kernel writes one int to `pidfd` (CLONE_PIDFD).
+        // suspended until the child has left our memory (CLONE_VFORK). For as long as that the stack, which is aligned
+        // and nobody else's, and the lists stay where they are. The kernel writes one int to `pidfd` (CLONE_PIDFD).
         let pid = unsafe { libc::clone(child, top.cast(), flags, itself.cast::<c_void>(), &raw mut pidfd) };
         let failed = io::Error::last_os_error();
         set_mask(mask);
@@ -140,7 +140,8 @@ impl Birth<'_> {
         // First, as what follows may wait for a server of files.
         tie(self.parent)?;
         for (stream, number) in self.streams.into_iter().zip(0..) {
-            // SAFETY: two integers. The table of descriptors is the child's own (no CLONE_FILES), so that nobody's is closed.
+            // SAFETY: two integers. The table of descriptors is the child's own (no CLONE_FILES), so that nobody's is
+            // closed.
             if unsafe { libc::dup2(stream, number) } < 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -158,9 +159,9 @@ impl Birth<'_> {
 
 /// Where the child begins. Its status, if it ends here, is that of a shell which finds no program.
 extern "C" fn child(birth: *mut c_void) -> c_int {
-    // SAFETY: it is the `Birth` that `give` passed to clone, and this is the only reference until `give` goes on. What runs
-    // from here on makes system calls and touches what is in there: no allocation, no lock, no panic. The error is a
-    // number (`io::Error` of the system), which is as good in the parent's hands, the memory being the same.
+    // SAFETY: it is the `Birth` that `give` passed to clone, and this is the only reference until `give` goes on. What
+    // runs from here on makes system calls and touches what is in there: no allocation, no lock, no panic. The error is
+    // a number (`io::Error` of the system), which is as good in the parent's hands, the memory being the same.
     let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
     birth.failure = Some(birth.exec());
     127
@@ -175,8 +176,8 @@ fn set_mask(mask: u64) -> u64 {
     old
 }
 
-/// Back to what a program begins with: no handler, for it would run in our memory, and SIGPIPE not ignored, which is Rust's
-/// doing.
+/// Back to what a program begins with: no handler, for it would run in our memory, and SIGPIPE not ignored, which is
+/// Rust's doing.
 fn reset(signal: c_int) {
     /// `struct sigaction` of the kernel: the handler, then what differs between processors, which is never longer.
     type Action = [usize; 8];
@@ -185,8 +186,8 @@ fn reset(signal: c_int) {
     // SAFETY: the kernel writes one action, which fits.
     unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, none, old_place, SET) };
     if signal == libc::SIGPIPE || ![libc::SIG_DFL, libc::SIG_IGN].contains(&old[0]) {
-        // SAFETY: the kernel reads one action, all zero: the default, without flags. The handlers are the child's own (no
-        // CLONE_SIGHAND): ours stay. SIGKILL and SIGSTOP, which it refuses, have none.
+        // SAFETY: the kernel reads one action, all zero: the default, without flags. The handlers are the child's own
+        // (no CLONE_SIGHAND): ours stay. SIGKILL and SIGSTOP, which it refuses, have none.
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null_mut::<Action>(), SET) };
     }
 }

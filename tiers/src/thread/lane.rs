@@ -8,8 +8,8 @@ use crate::sys::cell::Cell;
 
 /// One direction between two threads.
 ///
-/// What each side writes has lines of the cache of its own, and the message lies in those of the mark that announces it: a
-/// message costs as few transfers between processors as there can be.
+/// What each side writes has lines of the cache of its own, and the message lies in those of the mark that announces
+/// it: a message costs as few transfers between processors as there can be.
 #[repr(C)]
 pub(crate) struct Lane<T> {
     sent: Aligned<Full<T>>,
@@ -148,8 +148,8 @@ impl<T> Lane<T> {
     }
 }
 
-/// A message that was taken out, while its sender still sees it lying there. Dropped, it stays that way: whoever holds it is
-/// about to go.
+/// A message that was taken out, while its sender still sees it lying there. Dropped, it stays that way: whoever holds
+/// it is about to go.
 #[must_use = "the sender waits for its release"]
 pub(crate) struct Held<'a, T> {
     lane: &'a Lane<T>,

@@ -1,5 +1,5 @@
-//! Where the boxes and arrows of a picture go: from left to right, the way the messages go. What is not connected is laid
-//! out by itself and put beside or below the rest.
+//! Where the boxes and arrows of a picture go: from left to right, the way the messages go. What is not connected is
+//! laid out by itself and put beside or below the rest.
 
 use dagre::graph::{Graph, GraphOptions};
 use dagre::layout::types::LabelPos;
@@ -171,7 +171,8 @@ mod tests {
         (a.0 - b.0).abs() < BOX.0 && (a.1 - b.1).abs() < BOX.1
     }
 
-    /// Lays it out and checks that no two boxes overlap, that all is within, and that every arrow begins and ends at its boxes.
+    /// Lays it out and checks that no two boxes overlap, that all is within, and that every arrow begins and ends at
+    /// its boxes.
     fn checked(boxes: usize, ends: &[(usize, usize)]) -> Plan {
         let plan = plan(&vec![BOX; boxes], &links(ends)).expect("not too many");
         let all = || plan.boxes.iter().enumerate();

@@ -44,12 +44,12 @@ pub struct Arrow {
     pub waits: bool,
 }
 
-/// A process as its descriptors know it: its number, its user, its node if that is another one. Those whose process cannot be
-/// seen are told apart by the rest alone.
+/// A process as its descriptors know it: its number, its user, its node if that is another one. Those whose process
+/// cannot be seen are told apart by the rest alone.
 type Holder<'a> = (u32, u32, Option<&'a str>);
 
-/// What descriptors of one process have in common that are drawn as one arrow: the end, whether it is connected, what they
-/// may do, what they wait for.
+/// What descriptors of one process have in common that are drawn as one arrow: the end, whether it is connected, what
+/// they may do, what they wait for.
 type Alike<'a> = (Option<&'a str>, bool, &'a str, Option<Wait<'a>>);
 
 /// A wait.
@@ -62,7 +62,8 @@ enum Wait<'a> {
 }
 
 impl Picture {
-    /// Draws what `status` says; `all` of it, or only channels that somebody has open. `command` knows what a process runs.
+    /// Draws what `status` says; `all` of it, or only channels that somebody has open. `command` knows what a process
+    /// runs.
     pub fn new(status: &Status, all: bool, command: fn(u32) -> Option<String>) -> Picture {
         let mut picture = Picture::default();
         let mut processes = BTreeMap::new();

@@ -77,8 +77,8 @@ fn spawn(
     spawned.map(drop).with_context(|| format!("cannot watch the {name}"))
 }
 
-/// The signals that end this command. When one comes again it ends it at once: whoever draws may be waiting for a terminal
-/// that takes nothing.
+/// The signals that end this command. When one comes again it ends it at once: whoever draws may be waiting for a
+/// terminal that takes nothing.
 fn signals() -> io::Result<Signals> {
     const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
     let again = Arc::new(AtomicBool::new(false));

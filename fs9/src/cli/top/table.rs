@@ -76,7 +76,8 @@ impl Table {
         self.rows.iter().map(|row| (row.channel.name.as_str(), row.sent))
     }
 
-    /// Which rows to show and in which order, as their places in `rows`: those whose name holds `filter`, in whatever case.
+    /// Which rows to show and in which order, as their places in `rows`: those whose name holds `filter`, in whatever
+    /// case.
     pub fn sorted(&self, filter: &str, order: Order) -> Vec<usize> {
         let filter = filter.to_lowercase();
         let is_shown = |row: &Row| filter.is_empty() || row.channel.name.to_lowercase().contains(&filter);
@@ -145,8 +146,8 @@ pub fn since_then(since: f64, now: f64) -> Duration {
     Duration::try_from_secs_f64(now - since).unwrap_or_default()
 }
 
-/// Where the other end of a channel lives, as far as one can tell: with a child of the server, in the server itself, or with
-/// whoever opens it on this machine.
+/// Where the other end of a channel lives, as far as one can tell: with a child of the server, in the server itself, or
+/// with whoever opens it on this machine.
 fn tier(channel: &ChannelStatus, server: u32) -> &'static str {
     let by_server = |holder: &HolderStatus| holder.pid == server && server != 0 && holder.node.is_none();
     match &*channel.kind {

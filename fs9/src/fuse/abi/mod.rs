@@ -5,9 +5,9 @@
 //! - `reply`: [`OutHeader`] and, for directories, [`DirBuffer`]; a reply is a header and at most one structure, each
 //!   `as_bytes()`, in one `writev(2)`.
 //!
-//! It does no I/O and allocates nothing, but for a directory's listing. It does not decide: what a name may be, and which
-//! errno answers what, is the server's rule. INIT is recognised but not parsed, for the mount has completed it before our
-//! loop reads the device. Numbers are in the machine's own byte order, as the kernel sends them.
+//! It does no I/O and allocates nothing, but for a directory's listing. It does not decide: what a name may be, and
+//! which errno answers what, is the server's rule. INIT is recognised but not parsed, for the mount has completed it
+//! before our loop reads the device. Numbers are in the machine's own byte order, as the kernel sends them.
 
 use zerocopy::FromBytes;
 

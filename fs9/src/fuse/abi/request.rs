@@ -18,9 +18,9 @@ pub struct Request<'a> {
 
 /// What a request asks (`enum fuse_opcode` and the structure that belongs to each).
 ///
-/// `name` is as the kernel sends it, without the NUL; `fh` is a handle from [`OpenOut`]; `flags` are the O_* of the open
-/// file as they are now, so O_NONBLOCK is seen as soon as it is set, unless said otherwise. Variants without fields are
-/// recognised but their bodies are not read.
+/// `name` is as the kernel sends it, without the NUL; `fh` is a handle from [`OpenOut`]; `flags` are the O_* of the
+/// open file as they are now, so O_NONBLOCK is seen as soon as it is set, unless said otherwise. Variants without
+/// fields are recognised but their bodies are not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are named as in linux/fuse.h")]
 pub enum Operation<'a> {

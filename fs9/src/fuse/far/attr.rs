@@ -40,8 +40,8 @@ pub fn change_of(change: &abi::Setattr) -> Option<SetAttr> {
     is_one.then(|| SetAttr { mode, uid, gid, atime: atime.map(time), mtime: mtime.map(time), ..SetAttr::default() })
 }
 
-/// How many bytes of entries are asked for, so that they fit into a buffer of `size` bytes: the kernel rounds each up to 8, or
-/// has the answer of a LOOKUP with it.
+/// How many bytes of entries are asked for, so that they fit into a buffer of `size` bytes: the kernel rounds each up
+/// to 8, or has the answer of a LOOKUP with it.
 pub fn listing(plus: bool, size: u32) -> u32 {
     if plus { size / 7 } else { size / 4 * 3 }
 }

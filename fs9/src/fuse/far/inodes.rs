@@ -1,7 +1,7 @@
 //! The inodes of other nodes' files that the kernel knows: what each id means, until the kernel forgets it.
 //!
-//! A directory keeps its id for as long as it is known. Of anything else nobody gets an inode that somebody else has open or is
-//! about to use, for the reasons that are told in `fuse/inode.rs`.
+//! A directory keeps its id for as long as it is known. Of anything else nobody gets an inode that somebody else has
+//! open or is about to use, for the reasons that are told in `fuse/inode.rs`.
 
 use std::sync::Arc;
 

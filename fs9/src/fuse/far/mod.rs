@@ -1,5 +1,5 @@
-//! Requests of the kernel about another node's files, as errands there ([`Link`]). Only translates, and never waits: the answer
-//! is given by the thread of the link.
+//! Requests of the kernel about another node's files, as errands there ([`Link`]). Only translates, and never waits:
+//! the answer is given by the thread of the link.
 
 mod attr;
 mod inodes;

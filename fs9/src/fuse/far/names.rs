@@ -133,7 +133,8 @@ impl Far {
                     let open = far.keep(Opened::new(way, fid, true, view, Flags::of_open(flags), holder));
                     due.reply(&CreateOut { entry, open });
                 }
-                // Somebody made it after the kernel looked. It looks again, and then asks whether this caller may open it.
+                // Somebody made it after the kernel looked. It looks again, and then asks whether this caller may open
+                // it.
                 Err(Errno::EXIST) if flags & O_EXCL == 0 => due.error(Errno::STALE),
                 other => due.error(other.err().unwrap_or(Errno::IO)),
             },

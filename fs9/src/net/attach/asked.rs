@@ -18,8 +18,8 @@ use crate::view::View;
 /// What became of a request.
 pub type Outcome<'a> = Result<&'a Reply<'a>, Errno>;
 
-/// How somebody at a door is given what became of a request. Called when the link is not locked; dropped uncalled, it has
-/// its own way to say that there will be no answer.
+/// How somebody at a door is given what became of a request. Called when the link is not locked; dropped uncalled, it
+/// has its own way to say that there will be no answer.
 pub struct Then(Box<dyn FnOnce(Outcome<'_>) + Send>);
 
 impl Then {
@@ -40,7 +40,8 @@ impl fmt::Debug for Then {
     }
 }
 
-/// The request of somebody at a door: its number there, by which it is interrupted, and one that no other request has had.
+/// The request of somebody at a door: its number there, by which it is interrupted, and one that no other request has
+/// had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Name {
     /// At the door, which gives it to another once this one is answered.

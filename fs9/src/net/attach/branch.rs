@@ -1,6 +1,6 @@
-//! A link to a node that is attached here, for one guest of this node alone: it shows there the chain of grants that the guest has
-//! passed on to this node, so that the other node decides, and writes down, by what the guest has. Nothing is tried again that it
-//! was refused.
+//! A link to a node that is attached here, for one guest of this node alone: it shows there the chain of grants that
+//! the guest has passed on to this node, so that the other node decides, and writes down, by what the guest has.
+//! Nothing is tried again that it was refused.
 
 use std::sync::Arc;
 

@@ -21,8 +21,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// How a connection begins.
 #[derive(Debug)]
 pub enum Begun {
-    /// Sockets that are there, or fail, once they are writable (connect(2)). Some connections need a program for as long as
-    /// they last.
+    /// Sockets that are there, or fail, once they are writable (connect(2)). Some connections need a program for as
+    /// long as they last.
     Sockets(Vec<OwnedFd>, Option<Program>),
     /// The name of a host is to be looked up first.
     Search(Search),

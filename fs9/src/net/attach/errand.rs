@@ -1,4 +1,5 @@
-//! What a door asks of a node, as requests that go there together. Nothing here waits, and nothing fails: whoever asks is told.
+//! What a door asks of a node, as requests that go there together. Nothing here waits, and nothing fails: whoever asks
+//! is told.
 
 use fs9_proto::attr::{BASIC, SetAttr};
 use fs9_proto::client::{Call, ROOT, Release};
@@ -52,8 +53,8 @@ impl Link {
         let _: Option<Call> = self.run(|state| state.ask(&getattr, Asked::unasked(What::Owner)));
     }
 
-    /// Walks to each of `paths`, asks what `then` says of the fids there, and gives them back: one round trip. There are
-    /// three fids; of those beyond `paths` nothing was made.
+    /// Walks to each of `paths`, asks what `then` says of the fids there, and gives them back: one round trip. There
+    /// are three fids; of those beyond `paths` nothing was made.
     pub fn walk<'a>(&self, asker: Asker, paths: &[&'a Path], then: impl FnOnce(&[Fid]) -> Vec<Request<'a>>) {
         self.run(|state| {
             let fids = match state.fids::<3>() {
@@ -190,8 +191,8 @@ impl Link {
         });
     }
 
-    /// User and group of a file there as they are shown here: who we are there is who mounted here, so that the modes mean
-    /// here what they mean there.
+    /// User and group of a file there as they are shown here: who we are there is who mounted here, so that the modes
+    /// mean here what they mean there.
     pub fn owner(&self, uid: u32, gid: u32) -> (u32, u32) {
         match self.run(|state| state.owner) {
             Some((theirs, group)) => {
@@ -225,8 +226,8 @@ fn enter(fid: Fid, Opening { flags, pid }: Opening) -> Request<'static> {
     Request::Enter { fid, flags, pid }
 }
 
-/// The number of a file there, mixed with the attachment's: those of a node's own files have room for that in their highest
-/// bits. Those that are from elsewhere in turn are spread over all bits first.
+/// The number of a file there, mixed with the attachment's: those of a node's own files have room for that in their
+/// highest bits. Those that are from elsewhere in turn are spread over all bits first.
 fn ino(node: NodeId, path: u64) -> u64 {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     let path = if path >> 40 == 0 { path } else { path.wrapping_mul(SPREAD) };

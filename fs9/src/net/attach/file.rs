@@ -212,8 +212,8 @@ impl File {
         self.watch.take().map(|(watcher, _)| watcher)
     }
 
-    /// It is closed for this reason. What came late and nobody has read is given back, and what may still come; who waits
-    /// is interrupted, or told that it was revoked.
+    /// It is closed for this reason. What came late and nobody has read is given back, and what may still come; who
+    /// waits is interrupted, or told that it was revoked.
     pub fn close(state: &mut State, fid: Fid, reason: Reason) {
         let Some(file) = state.files.remove(&fid) else { return };
         let unread = file.late.iter().any(|late| matches!(late, Told::Data(_))) || state.client.may_have_taken(fid);

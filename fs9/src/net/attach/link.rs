@@ -1,7 +1,7 @@
 //! The link to one node, shared by the threads that ask and the one that reads what comes back.
 //!
-//! Whoever asks writes the request to the socket itself; only what does not fit is left to the link's thread, which also
-//! sees to the clock. Nothing is answered while the link is locked.
+//! Whoever asks writes the request to the socket itself; only what does not fit is left to the link's thread, which
+//! also sees to the clock. Nothing is answered while the link is locked.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -124,7 +124,8 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with what is behind the lock, then writes what is to be said to the node, and answers what is known.
+    /// Does something with what is behind the lock, then writes what is to be said to the node, and answers what is
+    /// known.
     pub fn run<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let (result, events, wanted) = self.act(act);
         if wanted {
@@ -206,8 +207,8 @@ impl Link {
 }
 
 impl State {
-    /// Asks for what somebody at a door has asked. An interrupt may end it from now on. None when it cannot be asked, which
-    /// the asker is then told: why after the end, ENOSPC when too much is held for the node.
+    /// Asks for what somebody at a door has asked. An interrupt may end it from now on. None when it cannot be asked,
+    /// which the asker is then told: why after the end, ENOSPC when too much is held for the node.
     pub fn ask(&mut self, requests: &[Request<'_>], asked: Asked) -> Option<Call> {
         let bytes = requests.last().map_or(0, |request| match request {
             Request::Send { data, .. } | Request::Write { data, .. } => data.len(),
@@ -312,8 +313,8 @@ impl State {
         }
     }
 
-    /// When the thread is to look up at the latest. It does not put off what it had planned, so that who asks often need not
-    /// ring each time.
+    /// When the thread is to look up at the latest. It does not put off what it had planned, so that who asks often
+    /// need not ring each time.
     pub(super) fn plan(&mut self, now: Instant) -> Option<Instant> {
         let planned = self.waking.filter(|waking| *waking > now);
         self.waking = [planned, self.client.poll_timeout()].into_iter().flatten().min();

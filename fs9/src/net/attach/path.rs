@@ -11,8 +11,8 @@ use crate::view::View;
 /// Bytes of a name with its view.
 const NAME_MAX: usize = 255 + ":whole".len();
 
-/// The directory of the nodes that a node has attached, and so many of them a path may lead through one after the other. Who
-/// walks through everything comes to an end, also where nodes have attached each other.
+/// The directory of the nodes that a node has attached, and so many of them a path may lead through one after the
+/// other. Who walks through everything comes to an end, also where nodes have attached each other.
 const NODES: &str = "n";
 const DEEPEST: usize = 8;
 

@@ -1,8 +1,8 @@
-//! Another machine by way of ssh(1), as sshfs does it: `ssh HOST fs9 serve --stdio DIR`, whose standard input and output
-//! are one socket.
+//! Another machine by way of ssh(1), as sshfs does it: `ssh HOST fs9 serve --stdio DIR`, whose standard input and
+//! output are one socket.
 //!
-//! Who may do what is ssh's to say: its keys, its known_hosts, its configuration. Nobody is there to answer its questions,
-//! so it must not ask any.
+//! Who may do what is ssh's to say: its keys, its known_hosts, its configuration. Nobody is there to answer its
+//! questions, so it must not ask any.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -34,8 +34,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it, or what is to be run instead. Returns also the socket by which the other machine is spoken with, which
-    /// never blocks.
+    /// Starts it, or what is to be run instead. Returns also the socket by which the other machine is spoken with,
+    /// which never blocks.
     ///
     /// # Errors
     /// There is no such program; EMFILE.
@@ -72,7 +72,8 @@ impl Program {
         self.child.wait().map(drop)
     }
 
-    /// Waits for its end, which comes when it has passed on what there was and nothing more can follow; but not for long.
+    /// Waits for its end, which comes when it has passed on what there was and nothing more can follow; but not for
+    /// long.
     pub fn finish(&self) {
         // Without a descriptor for that, what was said last may be lost.
         if let Ok(pidfd) = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()) {

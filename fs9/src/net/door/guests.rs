@@ -1,5 +1,5 @@
-//! Those who come with a key: they are let in by what they were granted, what is decided about them is written down before they
-//! are answered, and what they have open by what has ended is closed.
+//! Those who come with a key: they are let in by what they were granted, what is decided about them is written down
+//! before they are answered, and what they have open by what has ended is closed.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ impl Door<'_> {
         served
     }
 
-    /// Serves what comes before Tattach: Tauth, and what is written to its file, which are the chains of grants by which somebody
-    /// comes (attach(5)). None for everything else.
+    /// Serves what comes before Tattach: Tauth, and what is written to its file, which are the chains of grants by
+    /// which somebody comes (attach(5)). None for everything else.
     fn introduce(&self, request: &Request<'_>) -> Option<Replied> {
         let mut state = self.client.state();
         let reply = match *request {
@@ -75,8 +75,8 @@ impl Door<'_> {
         }
     }
 
-    /// Lets somebody in who has proved `key`, by the chains of grants that were shown. None, and why not was answered, if that
-    /// allows nothing.
+    /// Lets somebody in who has proved `key`, by the chains of grants that were shown. None, and why not was answered,
+    /// if that allows nothing.
     pub(super) fn admit(&self, key: &Key, shown: Option<&[u8]>, fx: &mut Effects) -> Option<Arc<Who>> {
         let grants = self.house.grants.as_deref()?;
         let share = self.share().map_err(|exhausted| grants.turn_away(*key, exhausted));
@@ -99,7 +99,8 @@ impl Door<'_> {
         self.reply(&Reply::Error { errno: errno.raw_os_error() as u32, reason });
     }
 
-    /// A share of the connections that its key may have; None for one that has it already, which may not attach for ever.
+    /// A share of the connections that its key may have; None for one that has it already, which may not attach for
+    /// ever.
     fn share(&self) -> Result<Option<Share>, Exhausted> {
         if self.client.state().guests().iter().filter(|guest| Arc::strong_count(guest) > 1).count() >= ATTACHED {
             let reason = format!("this client has attached {ATTACHED} times, as often as a client may");

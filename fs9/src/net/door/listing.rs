@@ -51,7 +51,8 @@ impl Door<'_> {
         let entries = server.list(open.handle, offset == 0)?.iter().skip(from);
         let entries: Vec<_> = entries.take(room / Stat::KEEP.size() + 2).cloned().collect();
         for entry in entries {
-            // 9P2000 has no dots. What has been removed since is not listed, nor are other nodes unless that was asked for.
+            // 9P2000 has no dots. What has been removed since is not listed, nor are other nodes unless that was asked
+            // for.
             let is_hidden = entry.file == File::of(NODES) && !self.house.export_nodes;
             let is_seen = !matches!(&*entry.name, "." | "..") && !is_hidden && sight.has(&entry.name);
             let stat = server.stat(entry.file).ok().filter(|_| is_seen);

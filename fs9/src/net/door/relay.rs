@@ -1,9 +1,10 @@
-//! Requests about the files of nodes that are attached here, passed on through their links: for clients what the FUSE door is for
-//! the kernel.
+//! Requests about the files of nodes that are attached here, passed on through their links: for clients what the FUSE
+//! door is for the kernel.
 //!
-//! A fid is a path there, and is bound before anybody has looked whether the path leads anywhere, so that what a client asks of
-//! it at once goes after it. Where it leads nowhere the fid is forgotten again. What is done there is done in the name of who
-//! mounted here, so no other user is let in; or in the name of a guest, with what that has shown and nothing else.
+//! A fid is a path there, and is bound before anybody has looked whether the path leads anywhere, so that what a client
+//! asks of it at once goes after it. Where it leads nowhere the fid is forgotten again. What is done there is done in
+//! the name of who mounted here, so no other user is let in; or in the name of a guest, with what that has shown and
+//! nothing else.
 
 mod attributes;
 mod guests;
@@ -37,8 +38,8 @@ struct Owed {
 }
 
 impl Owed {
-    /// The client's `fid`, which was `walked` to, is now `file`, open, and that is answered by `reply`. Where the fid is that no
-    /// more, or a guest may not have that open, the file is closed.
+    /// The client's `fid`, which was `walked` to, is now `file`, open, and that is answered by `reply`. Where the fid
+    /// is that no more, or a guest may not have that open, the file is closed.
     fn opened(self, fid: Fid, walked: &Arc<There>, file: &There, open: OpenThere, reply: &Reply<'_>) {
         let there = Arc::new(file.opened(open));
         let is_bound = self.client.state().exchange(fid, walked, Some(Place::There(there.clone())));
@@ -208,8 +209,8 @@ impl Door<'_> {
         }
     }
 
-    /// Of users only who mounted, and root, is let into the trees of other nodes, where all that it may is known by who mounted.
-    /// A guest is known there by what it has shown.
+    /// Of users only who mounted, and root, is let into the trees of other nodes, where all that it may is known by who
+    /// mounted. A guest is known there by what it has shown.
     fn let_in(&self, there: &There) -> Replied {
         let is_known = there.who.guest.is_some() || self.house.is_owner(&there.who);
         if is_known { Ok(()) } else { Err(Errno::ACCESS) }

@@ -56,8 +56,8 @@ impl Porter {
         }
     }
 
-    /// Who has come to `address`, and what is to be asked of them first. The place of those who have only a key to prove
-    /// is counted.
+    /// Who has come to `address`, and what is to be asked of them first. The place of those who have only a key to
+    /// prove is counted.
     fn meet(&self, socket: OwnedFd, address: &Address) -> Result<(Stream, Stage, Option<IpAddr>), String> {
         let unknown = |error| format!("who it is cannot be found out: {error}");
         let Address::Tls { .. } = address else {

@@ -1,5 +1,5 @@
-//! Connections that have not attached anything: how many there are, and of those that prove nothing but a key how many from
-//! one place.
+//! Connections that have not attached anything: how many there are, and of those that prove nothing but a key how many
+//! from one place.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

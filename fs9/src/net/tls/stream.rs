@@ -16,8 +16,8 @@ use super::{ALPN, key, nobody};
 /// Bytes of a handshake, of which one between two nodes takes less than a tenth. Nobody sends more before it is known.
 const HANDSHAKE: usize = 16 << 10;
 
-/// How often at most the socket is read for one read: enough for the longest record. Who sends much that has no bytes in it
-/// is not listened to for longer than others.
+/// How often at most the socket is read for one read: enough for the longest record. Who sends much that has no bytes
+/// in it is not listened to for longer than others.
 const FETCHES: usize = 8;
 
 /// See the [module](self).

@@ -1,5 +1,5 @@
-//! Which keys are believed: those that are proved by a signature of this very handshake, and of servers only the one that
-//! was meant.
+//! Which keys are believed: those that are proved by a signature of this very handshake, and of servers only the one
+//! that was meant.
 
 use std::sync::Arc;
 
@@ -123,8 +123,8 @@ impl ClientCertVerifier for AnyNode {
     }
 }
 
-/// Takes the server that is trusted. Its key is looked at once it is proved, so that nobody is shown a key that the server
-/// does not have; and before anything is said of who we are.
+/// Takes the server that is trusted. Its key is looked at once it is proved, so that nobody is shown a key that the
+/// server does not have; and before anything is said of who we are.
 #[derive(Debug)]
 pub struct OneNode(pub Trust);
 

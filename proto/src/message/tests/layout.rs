@@ -3,9 +3,9 @@
 use super::*;
 use crate::message::Dialect::{Linux, Old, Own};
 
-/// Who says it, its number, and its fields: a number of bytes, or
-/// `s` a string, `e` one that is not empty, `q` a qid, `N` names, `Q` qids, `D` counted data, `R` the rest, `t` a time, `b` a boolean, `A` what setattr
-/// changes, `S` a stat with its length twice.
+/// Who says it, its number, and its fields: a number of bytes, or `s` a string, `e` one that is not empty, `q` a qid,
+/// `N` names, `Q` qids, `D` counted data, `R` the rest, `t` a time, `b` a boolean, `A` what setattr changes, `S` a stat
+/// with its length twice.
 pub const LAYOUTS: &[(Dialect, u8, &str)] = &[
     (Linux, 7, "4"),
     (Linux, 8, "4"),

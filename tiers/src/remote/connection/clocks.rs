@@ -1,5 +1,5 @@
-//! What a connection does by the clock: it finds links that are silent, gives up those that do not come back, does not wait
-//! for ever for a far side that does not say goodbye, and keeps no `taken` for long.
+//! What a connection does by the clock: it finds links that are silent, gives up those that do not come back, does not
+//! wait for ever for a far side that does not say goodbye, and keeps no `taken` for long.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::Ordering;
@@ -40,7 +40,8 @@ impl Connection {
         self.clocks().guard = Some(alarm);
     }
 
-    /// Has the watcher attend again, once it has attended to others: there is something to read that no descriptor tells of.
+    /// Has the watcher attend again, once it has attended to others: there is something to read that no descriptor
+    /// tells of.
     pub(super) fn set_recall(&self) {
         let alarm = self.watcher.alarm(Instant::now(), self.call(Connection::attend));
         self.clocks().recall = Some(alarm);
@@ -57,8 +58,8 @@ impl Connection {
         clocks.pulse = at.map(|at| self.watcher.alarm(at, waker));
     }
 
-    /// Nobody here has any use for the connection any more: sets the time until which the far side is to say so, too. An
-    /// honest one does at its next look, once there is a stream.
+    /// Nobody here has any use for the connection any more: sets the time until which the far side is to say so, too.
+    /// An honest one does at its next look, once there is a stream.
     pub(super) fn set_farewell(&self) {
         let waker = self.call(Connection::farewell);
         let gone = self.writer().gone;

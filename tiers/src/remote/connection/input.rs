@@ -73,8 +73,8 @@ impl Connection {
         bells.ring();
     }
 
-    /// Who sends twice and has heard nothing in between looks first whether there is still somebody to send to. Who has heard
-    /// something (an answer, `taken`) has read all there was.
+    /// Who sends twice and has heard nothing in between looks first whether there is still somebody to send to. Who has
+    /// heard something (an answer, `taken`) has read all there was.
     pub(crate) fn hear_between_sends(&self) {
         let heard = self.heard.load(Ordering::Relaxed);
         if self.heard_at_send.swap(heard, Ordering::Relaxed) == heard {

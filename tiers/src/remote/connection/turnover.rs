@@ -46,7 +46,8 @@ impl Connection {
         }
     }
 
-    /// Nobody needs it any more. The far side has said goodbye to everything, so it does not matter whether it hears ours.
+    /// Nobody needs it any more. The far side has said goodbye to everything, so it does not matter whether it hears
+    /// ours.
     pub(super) fn finish(&self) {
         if self.is_behind() {
             // The watcher comes back to this.
@@ -113,7 +114,8 @@ impl Connection {
         }
     }
 
-    /// Takes the stream away, where there is one, to put another in its place. How many frames of the far side have come.
+    /// Takes the stream away, where there is one, to put another in its place. How many frames of the far side have
+    /// come.
     pub(in crate::remote) fn suspend(&self) -> u64 {
         if let Some(carrier) = self.carrier() {
             carrier.hang_up();

@@ -1,5 +1,6 @@
-//! Guests at nodes that are attached here. Two decide: this node, which has granted them names below `n/NAME`, and the other,
-//! which is shown what they have there and passed on to this node for that ([`Branch`]). So nobody uses what this node has there.
+//! Guests at nodes that are attached here. Two decide: this node, which has granted them names below `n/NAME`, and the
+//! other, which is shown what they have there and passed on to this node for that ([`Branch`]). So nobody uses what
+//! this node has there.
 
 use std::sync::Arc;
 
@@ -104,7 +105,8 @@ impl Door<'_> {
         Some(path.map(|path| wish(path, open.flags, open.directory)))
     }
 
-    /// Whether this node lets a guest do what it asks. What it has open it may use: that was decided when it was opened.
+    /// Whether this node lets a guest do what it asks. What it has open it may use: that was decided when it was
+    /// opened.
     pub(super) fn allow(&self, there: &There, request: &Request<'_>) -> Replied {
         let Some(guest) = &there.who.guest else { return Ok(()) };
         let create = |path: &Path, more: Rights| {
@@ -151,7 +153,8 @@ impl Door<'_> {
         }
     }
 
-    /// Of what nobody has looked at yet only its node knows whether it is a directory: who may read it as one of both may try.
+    /// Of what nobody has looked at yet only its node knows whether it is a directory: who may read it as one of both
+    /// may try.
     fn allow_open(&self, there: &There, guest: &Guest, flags: u32) -> Replied {
         let path = self.path_here(there, &there.path)?;
         let wishes = |is_directory| wish(path.clone(), Flags::of_open(flags), is_directory);
@@ -208,8 +211,8 @@ fn pinned(house: &House, name: &str, trunk: &Link) -> Result<Key, Refused> {
 }
 
 impl Owed {
-    /// Whether a guest may have open what it has opened, now that this is known: otherwise it is closed again, and that is
-    /// written down.
+    /// Whether a guest may have open what it has opened, now that this is known: otherwise it is closed again, and that
+    /// is written down.
     pub(super) fn recheck(&self, fid: Fid, there: &Arc<There>) -> Replied {
         let door = Door { house: &self.house, client: &self.client, tag: self.tag };
         let (Some(guest), Some(wish)) = (&there.who.guest, door.wish_there(there)) else { return Ok(()) };

@@ -28,8 +28,8 @@ struct Make {
 }
 
 impl Door<'_> {
-    /// Who is answered by what `give` makes of the reply. Until then `fid` is bound to what it is to be; if there is an error it
-    /// is what it was before.
+    /// Who is answered by what `give` makes of the reply. Until then `fid` is bound to what it is to be; if there is an
+    /// error it is what it was before.
     fn bound_ahead(
         &self,
         fid: Fid,
