@@ -41,6 +41,9 @@ pub const LIMIT: usize = 4 << 20;
 /// not trusted they must bear any bytes, and the type should be neither recursive nor have sequences of elements that
 /// take no bytes: their depth and their length are then the other end's choice.
 ///
+/// A `Vec<u8>` and a [`bytes::Bytes`] are the same message, so that either side may choose. Where a message goes by a
+/// connection and is long, it is sent from where it is: what is to be sent again, or to many, is a `Bytes`.
+///
 /// Between processes a message is encoded by postcard, which does not write names. Types that need them cannot be read
 /// back: `#[serde(untagged)]`, `#[serde(tag = "..")]`, `#[serde(skip_serializing_if = "..")]`, `serde_json::Value`. Of
 /// a type with a `&'static str` the compiler says that its `Deserialize` is "not general enough": send a `String`.
@@ -250,8 +253,11 @@ pub(crate) fn encode<T: Message>(message: &T, sink: &mut impl Sink) -> Result<()
 /// The message that is all of `source`, or None when that is malformed.
 pub(crate) fn decode<T: Message>(source: &impl Source) -> Option<T> {
     let mut message = None::<T>;
+    let bytes = || payload(source).map(|range| source.read_vec(range.start, range.len()));
     if let Some(message) = (&mut message as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>() {
-        *message = payload(source).map(|range| source.read_vec(range.start, range.len()));
+        *message = bytes();
+    } else if let Some(message) = (&mut message as &mut dyn Any).downcast_mut::<Option<bytes::Bytes>>() {
+        *message = bytes().map(bytes::Bytes::from);
     } else if let Some(message) = (&mut message as &mut dyn Any).downcast_mut::<Option<Encoded>>() {
         *message = Some(Encoded(source.read_vec(0, source.len())));
     } else if source.len() <= SMALL {

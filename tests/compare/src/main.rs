@@ -62,7 +62,7 @@ fn requests() -> Section {
 /// Without NATS, where a publisher is not held back by who reads: the server drops what is too much.
 fn one_way() -> Section {
     let title = "two processes over TCP, 1 MiB one way after the other";
-    section("large", title, Mean, remote::VECTORS, &[remote::STREAM], &[nng::ONE_WAY, zeromq::ONE_WAY, grpc::ONE_WAY])
+    section("large", title, Mean, remote::LONG, &[remote::STREAM], &[nng::ONE_WAY, zeromq::ONE_WAY, grpc::ONE_WAY])
 }
 
 /// Ours is to be at least as fast as each of the `others`; `beside` only stand there.

@@ -94,12 +94,12 @@ fn remote() -> Section {
 }
 
 fn remote_large() -> Section {
-    let of = remote::VECTORS.name;
+    let of = remote::LONG.name;
     let goal = |at| Goal { at, figure: Mean, of, against: remote::STREAM.name, at_most: 1.25 };
     Section {
         name: "remote, large",
         title: "two processes and a TCP connection, 1 MiB one way after the other",
-        subjects: vec![remote::VECTORS, remote::STREAM],
+        subjects: vec![remote::LONG, remote::STREAM],
         goals: [Unpinned, Pinned].map(goal).to_vec(),
     }
 }

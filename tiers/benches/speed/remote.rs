@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 
+use bytes::Bytes;
 use fs9_tiers::{Peer, Pod, remote};
 
-use super::large::{ANSWER, Bytes, LARGE, MORE};
+use super::large::{ANSWER, LARGE, MORE};
 use super::measure::{Figures, Message, STOP, bytes_of, message_of, repeat, round_trips, stop};
 use super::subject::{Helper, Subject};
 
@@ -15,8 +16,8 @@ use super::subject::{Helper, Subject};
 pub const PEERS: Subject = Subject::processes("fs9, remote", peers, answer);
 /// Round trips over the bare stream: a write and a read of 64 bytes.
 pub const TCP: Subject = Subject::processes("TCP", tcp, tcp_answer);
-/// 1 MiB one way, each message a vector of its own.
-pub const VECTORS: Subject = Subject::processes("fs9, remote, 1 MiB", vectors, take_vectors);
+/// 1 MiB one way, from one buffer, each received as a vector of its own.
+pub const LONG: Subject = Subject::processes("fs9, remote, 1 MiB", long, take_long);
 /// 1 MiB one way over the bare stream, from one buffer and into one.
 pub const STREAM: Subject = Subject::processes("TCP, 1 MiB", stream, drain);
 
@@ -81,18 +82,15 @@ fn tcp_answer(address: &str) {
     }
 }
 
-fn vectors() -> Figures {
+fn long() -> Figures {
     let listener = remote::listen("tcp://127.0.0.1:0").unwrap();
-    let echo = Helper::start(&VECTORS, listener.address(), Stdio::null());
-    let peer: Bytes = listener.accept().unwrap();
-    let mut message = vec![MORE; LARGE];
+    let echo = Helper::start(&LONG, listener.address(), Stdio::null());
+    let peer: Peer<Bytes, Vec<u8>> = listener.accept().unwrap();
+    let (message, asking) = [MORE, ANSWER].map(|first| Bytes::from(vec![first; LARGE])).into();
     let figures = repeat(
-        |number| {
-            message[LARGE - 1] = number as u8;
-            peer.send(message.clone()).unwrap();
-        },
+        |_| peer.send(message.clone()).unwrap(),
         || {
-            peer.send(vec![ANSWER; LARGE]).unwrap();
+            peer.send(asking.clone()).unwrap();
             peer.recv().unwrap();
         },
     );
@@ -101,8 +99,8 @@ fn vectors() -> Figures {
     figures
 }
 
-fn take_vectors(address: &str) {
-    let peer: Bytes = remote::dial(address).unwrap();
+fn take_long(address: &str) {
+    let peer: Peer<Vec<u8>, Vec<u8>> = remote::dial(address).unwrap();
     while let Ok(message) = peer.recv() {
         if message[0] == ANSWER {
             peer.send(vec![ANSWER]).unwrap();

@@ -14,6 +14,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bytes::Bytes;
+
 use super::connection::Connection;
 use super::frame::{self, Garbage, Halves, Passport};
 use super::reader::Data;
@@ -24,7 +26,7 @@ use crate::message::{self, Bounded, LIMIT, Message};
 use crate::slot::{Attempt, End, Ring, Role, Stop, Turn};
 use crate::thread::{self, Lane};
 
-/// From this length on a message is *long*: a `Vec<u8>` is not copied, and that it was taken is said at once.
+/// From this length on a message is *long*: a `Vec<u8>` or a `Bytes` is not copied, and that it was taken is said at once.
 const LONG: usize = 16 << 10;
 
 pub(crate) struct Channel {
@@ -170,12 +172,17 @@ impl Channel {
         Ok(sink.bytes)
     }
 
-    /// Keeps a `Vec<u8>` as it is.
+    /// Keeps long bytes as they are.
     fn keep_long<T: Message>(&self, writer: &mut Writer, message: T, passports: &[Passport]) {
         let mut message = Some(message);
-        if let Some(Some(bytes)) = (&mut message as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>().map(Option::take) {
+        let message = &mut message as &mut dyn Any;
+        let bytes = match message.downcast_mut::<Option<Vec<u8>>>() {
+            Some(vector) => vector.take().map(Bytes::from),
+            None => message.downcast_mut::<Option<Bytes>>().and_then(Option::take),
+        };
+        if let Some(bytes) = bytes {
             writer.keep(frame::bytes_follow(self.number, passports, bytes.len()));
-            writer.keep_data(bytes.into());
+            writer.keep_data(bytes);
         }
     }
 
@@ -350,9 +357,11 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// The length of a `Vec<u8>` that is long.
+/// The length of bytes that are long.
 fn long_bytes<T: Message>(message: &T) -> Option<usize> {
-    (message as &dyn Any).downcast_ref::<Vec<u8>>().map(Vec::len).filter(|len| *len >= LONG)
+    let message = message as &dyn Any;
+    let vector = message.downcast_ref::<Vec<u8>>().map(Vec::len);
+    vector.or_else(|| message.downcast_ref::<Bytes>().map(Bytes::len)).filter(|len| *len >= LONG)
 }
 
 fn decode<T: Message>(data: Data) -> Option<T> {
@@ -362,6 +371,10 @@ fn decode<T: Message>(data: Data) -> Option<T> {
             let mut message = None::<T>;
             if let Some(place) = (&mut message as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>() {
                 *place = Some(bytes);
+                return message;
+            }
+            if let Some(place) = (&mut message as &mut dyn Any).downcast_mut::<Option<Bytes>>() {
+                *place = Some(bytes.into());
                 return message;
             }
             let header = message::header(bytes.len());
