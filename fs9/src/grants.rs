@@ -29,8 +29,7 @@ use rustix::io::Errno;
 use crate::allotment::Exhausted;
 use crate::identity::{Identity, State};
 use allowance::Allowance;
-use clock::Clock;
-pub use clock::wall;
+pub use clock::{Clock, wall};
 pub use guest::{Guest, Manner, Wish};
 use ledger::Ledger;
 pub use shown::{Shown, lines};
@@ -139,6 +138,11 @@ impl Grants {
     pub fn when_less(&self, waker: Waker) {
         // There is one loop that serves guests, for good.
         let _ = self.less.set(waker);
+    }
+
+    /// The clock by which what was granted begins and ends.
+    pub fn clock(&self) -> Arc<Clock> {
+        self.clock.clone()
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {

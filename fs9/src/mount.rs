@@ -18,6 +18,7 @@ use crate::crew::Crew;
 use crate::descriptor::{Descriptor, caller, open};
 use crate::fuse::door::FuseDoor;
 use crate::fuse::session::Mounted;
+use crate::grants::Grants;
 use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::local::verb;
@@ -221,6 +222,7 @@ impl Builder {
         }
         server.introduce(Result::as_ref(&front.identity).ok().map(Identity::key));
         server.listen_at(front.addresses());
+        server.go_by(front.grants.as_deref().map(Grants::clock));
         server.confine(confine::offered());
         let mounted = self.serve(&prepared.dir, Arc::new(Mutex::new(server)), store, keeper, front);
         mounted.map_err(|error| MountError::Refused { dir: prepared.dir.clone(), error })

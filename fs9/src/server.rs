@@ -36,6 +36,7 @@ use crate::channel::{Done, Handle};
 use crate::confine::Confinement;
 use crate::ctl;
 use crate::events::Log;
+use crate::grants::Clock;
 use crate::holders::Holders;
 use crate::host::{Host, Undecided};
 use crate::message::{Claim, Message, Store};
@@ -173,6 +174,8 @@ pub struct Server {
     confined: Confinement,
     /// Who this node is to others.
     key: Option<Key>,
+    /// The time by which others may come with a key, if they may.
+    clock: Option<Arc<Clock>>,
     /// How often somebody from elsewhere was not let in.
     refused: u64,
     host: Arc<dyn Host>,
@@ -207,6 +210,7 @@ impl Server {
             listening: Vec::new(),
             confined: Confinement::default(),
             key: None,
+            clock: None,
             refused: 0,
             host,
             store,

@@ -87,6 +87,9 @@ pub struct ServerStatus {
     pub since: f64,
     /// How its threads are confined that listen to others.
     pub confined: Confinement,
+    /// The time by which it lets keys in, if it does: seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<u64>,
 }
 
 /// What a mount allows at most, see [`Limits`](crate::Limits).

@@ -92,7 +92,7 @@ pub enum Refusal {
     #[error("it was made for another key")]
     Holder,
     /// It begins later.
-    #[error("it is not valid yet")]
+    #[error("it is not valid yet by this node's clock")]
     NotYet,
     /// It has ended.
     #[error("it has expired")]

@@ -10,6 +10,7 @@ use fs9_grants::{Chain, Names, Terms};
 use super::errno::Verb;
 use super::output::print;
 use super::place::Place;
+use super::report::status;
 use super::shell::shown;
 use super::terms::{Offer, Signer, now};
 use super::wait::Wait;
@@ -66,7 +67,8 @@ impl Grant {
         let wait = Wait::new(None)?;
         let identity = self.signer.identity()?;
         check_key(place, &identity, &wait)?;
-        let not_before = now(identity.state());
+        // The server's, which may be later than anything that it has written down, or this machine's clock has shown.
+        let not_before = status(place, &wait)?.server.time.unwrap_or_else(|| now(identity.state()));
         let terms = Terms {
             holder: self.offer.to,
             names,

@@ -32,6 +32,7 @@ impl Server {
             version: env!("CARGO_PKG_VERSION").into(),
             since: seconds(self.since),
             confined: self.confined,
+            time: self.clock.as_ref().map(|clock| clock.now()),
         };
         let limits = LimitsStatus {
             message: self.limits.message,

@@ -14,6 +14,7 @@ use super::{Answered, Caller, Server};
 use crate::allotment::{Allotment, Exhausted, Good, Share};
 use crate::confine::Confinement;
 use crate::events::Event;
+use crate::grants::Clock;
 use crate::ticket::Effects;
 use crate::tree::{File, ROOT};
 
@@ -87,6 +88,11 @@ impl Server {
     /// This node has this key, by which others know it.
     pub fn introduce(&mut self, key: Option<Key>) {
         self.key = key;
+    }
+
+    /// By this clock others may come with a key.
+    pub fn go_by(&mut self, clock: Option<Arc<Clock>>) {
+        self.clock = clock;
     }
 
     /// The threads that serve are confined so.
