@@ -2,6 +2,7 @@
 //! told of the end, and what becomes of it when it is killed.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
+mod clock;
 mod diod;
 mod kernel;
 mod mount9p;
