@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use fs9_tiers::Peer;
 use rustix::io::Errno;
+use rustix::param::page_size;
 use rustix::process::{getegid, geteuid};
 
 use crate::attachment::Attach;
@@ -37,7 +38,7 @@ use crate::spec::{ServiceSpec, Spec};
 use crate::tree::{NodeId, Part};
 
 /// The longest message that one write(2) can carry to us whole, at every alignment of the caller's buffer: the kernel
-/// cuts a write at `max_write` less the buffer's offset in its page.
+/// cuts a write at `max_write` less the buffer's offset in its page, of 4 KiB or more.
 pub const LARGEST_MESSAGE: usize = MAX_WRITE - PAGE;
 /// Threads that one mount can be served by.
 pub const MOST_THREADS: usize = 64;
@@ -557,9 +558,26 @@ impl From<ListenError> for MountError {
     }
 }
 
-/// [`LARGEST_MESSAGE`], or less where the administrator allows requests of fewer pages.
+/// [`LARGEST_MESSAGE`], or less where pages are larger, or the administrator allows requests of fewer.
 fn message_limit() -> usize {
     let pages = std::fs::read_to_string("/proc/sys/fs/fuse/max_pages_limit");
-    let pages = pages.ok().and_then(|text| text.trim().parse::<usize>().ok()).unwrap_or(MAX_WRITE / PAGE);
-    (pages.saturating_mul(PAGE)).min(MAX_WRITE).saturating_sub(PAGE).max(PAGE)
+    longest(pages.ok().and_then(|text| text.trim().parse().ok()), page_size())
+}
+
+/// The longest message where a request has at most so many pages, each of `page` bytes.
+fn longest(pages: Option<usize>, page: usize) -> usize {
+    let request = pages.map_or(MAX_WRITE, |pages| pages.saturating_mul(page).min(MAX_WRITE));
+    request.saturating_sub(page).max(PAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_room_wherever_in_a_page_it_begins() {
+        assert_eq!([None, Some(256), Some(999)].map(|pages| longest(pages, PAGE)), [LARGEST_MESSAGE; 3]);
+        assert_eq!([32, 1, 0].map(|pages| longest(Some(pages), PAGE)), [31 * PAGE, PAGE, PAGE]);
+        assert_eq!((longest(None, 65_536), longest(Some(2), 65_536)), (15 * 65_536, 65_536));
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::Args;
+use rustix::param::page_size;
 use rustix::process::{Resource, geteuid, getrlimit};
 
 use super::failure::Quiet;
@@ -19,9 +20,8 @@ use crate::mountpoint::{self, MountInfo, REQUEST_TIMEOUTS, fuse_sysctl};
 /// The first kernel with all that the server asks of pidfds: how a process that is not its child ended
 /// (PIDFD_INFO_EXIT).
 const KERNEL: (u32, u32) = (6, 15);
-/// Pages of one request that the default message limit needs.
-const PAGES: u64 = 256;
-const PAGE: u64 = 4096;
+/// Bytes of one request that the default message limit needs.
+const REQUEST: u64 = 1 << 20;
 
 /// Check whether this machine can run a mount, and say what to do if not
 ///
@@ -48,7 +48,11 @@ impl Doctor {
     pub fn run(self) -> anyhow::Result<()> {
         let mut findings = vec![kernel(), device(), helper(), other_users()];
         findings.extend(REQUEST_TIMEOUTS.map(request_timeout));
-        findings.extend([pages(fuse_sysctl("max_pages_limit")), descriptors(), confinement(confine::offered())]);
+        findings.extend([
+            pages(fuse_sysctl("max_pages_limit"), page_size() as u64),
+            descriptors(),
+            confinement(confine::offered()),
+        ]);
         findings.extend(mounts());
         findings.extend(self.dir.as_deref().map(directory));
         print(findings.iter().map(line).collect::<String>())?;
@@ -127,18 +131,18 @@ fn request_timeout(name: &'static str) -> Finding {
     }
 }
 
-fn pages(limit: Option<u64>) -> Finding {
+fn pages(limit: Option<u64>, page: u64) -> Finding {
+    let (wanted, longest) = (REQUEST / page, REQUEST - page);
     match limit {
-        Some(pages) if pages < PAGES => {
-            let message = pages.saturating_sub(1) * PAGE;
+        Some(pages) if pages < wanted => {
+            let message = pages.saturating_sub(1) * page;
             Note(format!(
                 "fs.fuse.max_pages_limit is {pages}, so a message has {message} bytes at most: \
-                 as root, run `sysctl fs.fuse.max_pages_limit={PAGES}` for {}",
-                (PAGES - 1) * PAGE
+                 as root, run `sysctl fs.fuse.max_pages_limit={wanted}` for {longest}"
             ))
         }
         Some(pages) => Fine(format!("fs.fuse.max_pages_limit is {pages}")),
-        None => Fine(format!("messages may have {} bytes", (PAGES - 1) * PAGE)),
+        None => Fine(format!("messages may have {longest} bytes")),
     }
 }
 
@@ -230,10 +234,12 @@ mod tests {
 
     #[test]
     fn fewer_pages_mean_shorter_messages() {
-        assert!(matches!(pages(Some(256)), Fine(_)));
-        assert!(matches!(pages(None), Fine(text) if text.contains("1044480")));
-        assert!(matches!(pages(Some(32)), Note(text) if text.contains("126976 bytes")));
-        assert!(matches!(pages(Some(0)), Note(_)));
+        assert!(matches!(pages(Some(256), 4096), Fine(_)));
+        assert!(matches!(pages(None, 4096), Fine(text) if text.contains("1044480")));
+        assert!(matches!(pages(Some(32), 4096), Note(text) if text.contains("126976 bytes")));
+        assert!(matches!(pages(Some(0), 4096), Note(_)));
+        assert!(matches!(pages(Some(16), 65_536), Fine(_)));
+        assert!(matches!(pages(None, 65_536), Fine(text) if text.contains("983040")));
     }
 
     #[test]
