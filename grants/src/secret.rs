@@ -17,11 +17,6 @@ impl Secret {
         Secret(Box::new(SigningKey::from_bytes(seed)))
     }
 
-    /// The seed it was made from. Whoever copies it overwrites the copy.
-    pub fn seed(&self) -> &[u8; 32] {
-        self.0.as_bytes()
-    }
-
     /// The public key that belongs to it.
     pub fn key(&self) -> Key {
         Key::of(&self.0)
@@ -47,7 +42,6 @@ mod tests {
     fn a_secret_shows_its_public_key_only() {
         let secret = Secret::from_seed(&[1; 32]);
         assert_eq!(format!("{secret:?}"), format!("Secret(of {})", secret.key()));
-        assert_eq!(secret.seed(), &[1; 32]);
     }
 
     #[test]
