@@ -132,6 +132,8 @@ mod tests {
         let (one, other) = (Allotment::new(&limits, &store), Allotment::new(&limits, &store));
         let kept = one.store.copy(&[1; 50]).expect("half of it");
         assert!(one.store.copy(&[1]).is_none());
+        let told = "there is no room for more of this key's messages: 50 bytes of them wait to be taken";
+        assert_eq!(one.full(), told);
         let others = other.store.copy(&[2; 30]).expect("there is room for others");
         assert_eq!((one.store.used(), other.store.used(), store.used()), (50, 30, 80));
         assert!(store.copy(&[3; 21]).is_none() && store.copy(&[3; 20]).is_some());

@@ -41,6 +41,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_asks_in_between_does_not_put_it_off() {
+        let start = Instant::now();
+        let mut allowance = Allowance { left: 0, at: start, left_out: 0 };
+        assert_eq!(allowance.take(start + REFUSAL / 2), None);
+        assert_eq!(allowance.take(start + REFUSAL), Some(1));
+    }
+
+    #[test]
     fn what_was_taken_grows_again_and_no_further() {
         let mut allowance = Allowance { left: 0, at: Instant::now(), left_out: 0 };
         let start = allowance.at;

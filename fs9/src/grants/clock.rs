@@ -62,7 +62,16 @@ mod tests {
     }
 
     #[test]
+    fn time_passes_while_the_machines_clock_stands_still_however_often_it_is_asked() {
+        let start = Instant::now();
+        let clock = Clock::since(1000);
+        let at = |tenths: u64| clock.read(1000, start + Duration::from_millis(100 * tenths));
+        assert_eq!((0..=25).map(at).last(), Some(1002));
+    }
+
+    #[test]
     fn what_was_recorded_is_past() {
+        assert!(wall() > 1_000_000_000, "seconds since 1970: it was September 2001 then");
         let clock = Clock::since(wall() + 1_000_000);
         assert!(clock.now() >= wall() + 999_999);
         assert!(Clock::since(0).now() >= wall() - 1);

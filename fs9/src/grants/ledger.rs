@@ -131,6 +131,41 @@ mod tests {
         assert!(lines(&path).iter().all(|line| trail.read(line).is_ok()));
     }
 
+    fn long() -> Record {
+        Record { reason: Some("x".repeat(60_000)), ..Record::of(Event::Refused) }
+    }
+
+    #[test]
+    fn the_last_line_of_a_long_log_is_found_behind_a_long_one_that_is_not_whole() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("audit.log");
+        let mut ledger = Ledger::open(&path).expect("a log");
+        for now in 1..=4 {
+            ledger.write(now, long()).expect("written");
+        }
+        let whole = lines(&path);
+        let size = || path.metadata().expect("a log").len();
+        let before = size();
+        (&ledger.file).write_all(&whole[0].as_bytes()[..60_000]).expect("a torn line");
+        assert_eq!(last(&path), 4);
+        let mut ledger = Ledger::open(&path).expect("a log");
+        assert_eq!(size(), before);
+        ledger.write(5, long()).expect("written");
+        assert_eq!(lines(&path)[..4], whole);
+        let mut trail = Trail::default();
+        assert!(lines(&path).iter().all(|line| trail.read(line).is_ok()));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_for_one_is_left_as_it_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("audit.log");
+        std::fs::write(&path, "x".repeat(200_000)).expect("a file");
+        let error = Ledger::open(&path).expect_err("no log").to_string();
+        assert_eq!(error, "its last line is too long for one of a log");
+        assert_eq!((lines(&path)[0].len(), last(&path)), (200_000, 0));
+    }
+
     #[test]
     fn what_is_no_log_is_not_continued() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -147,6 +182,17 @@ mod tests {
             let file = File::options().append(true).open("/dev/full").expect("a full disk");
             Ledger { file, trail: Trail::default(), broken: false }
         }
+    }
+
+    #[test]
+    fn a_line_of_which_a_part_is_written_is_a_failure() {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).expect("a pipe");
+        rustix::pipe::fcntl_setpipe_size(&writer, 8192).expect("little room");
+        let mut ledger = Ledger { file: writer.into(), trail: Trail::default(), broken: false };
+        assert!(ledger.write(1, long()).is_err());
+        let mut part = [0; 100_000];
+        let len = File::from(reader).read(&mut part).expect("the part");
+        assert!(len > 0 && ledger.write(2, Record::of(Event::Started)).is_err(), "there is half a line");
     }
 
     #[test]

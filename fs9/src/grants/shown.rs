@@ -82,6 +82,14 @@ mod tests {
     }
 
     #[test]
+    fn there_is_room_for_a_node_behind_each_link_that_a_key_may_have() {
+        let chains: Vec<_> = (1..=32).map(chain).collect();
+        let shown = lines(&chains);
+        assert!(shown.len() <= Shown::LONGEST);
+        assert_eq!(Shown::parse(&shown).expect("a line of each").0.len(), chains.len());
+    }
+
+    #[test]
     fn there_is_one_for_each_node() {
         let (one, other) = (chain(1), chain(2));
         let nodes = [&one, &other].map(|chain| chain.last().grant().audience);

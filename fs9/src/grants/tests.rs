@@ -1,6 +1,8 @@
 //! A node's grants over its files, as transcripts.
 
 use std::fs;
+use std::sync::atomic::AtomicBool;
+use std::task::Wake;
 
 use fs9_grants::audit::Trail;
 use fs9_grants::{Names, Right, Secret, Terms};
@@ -77,6 +79,16 @@ impl Node {
     }
 }
 
+/// Whether it was rung.
+#[derive(Default)]
+struct Bell(AtomicBool);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn read_jobs() -> Wish {
     Wish { path: "jobs".into(), rights: Right::Read.into(), manner: Manner::Covered }
 }
@@ -94,8 +106,11 @@ fn a_key_comes_in_by_what_it_was_granted() {
     assert_eq!(node.admit(&person(2), None).err(), Some(Errno::ACCESS));
     use Event::*;
     assert_eq!(node.events(), [Started, Refused, Granted, Granted, Admitted, Refused]);
-    let reason = node.log()[1].reason.clone().unwrap();
-    assert!(reason.contains(&format!("`fs9 grant DIR/NAME --to {} --read`", holder.key())), "{reason}");
+    let log = node.log();
+    assert_eq!(log[0].key, Some(node.identity.key()));
+    assert_eq!((log[1].session, log[1].key), (Some(1), Some(holder.key())));
+    let reason = log[1].reason.clone().unwrap();
+    assert!(reason.ends_with(&format!(": `fs9 grant DIR/NAME --to {} --read` there lets it read NAME", holder.key())));
 }
 
 #[test]
@@ -158,6 +173,8 @@ fn a_part_is_revoked_alone() {
 #[test]
 fn a_grant_is_found_by_the_beginning_of_its_id() {
     let (node, holder) = (Node::new(), person(1));
+    node.grant(&holder, 600);
+    assert_eq!(node.grants().revoke(""), Err(Errno::NOTUNIQ), "nothing said is nothing taken back");
     let ids: Vec<_> = (0..40).map(|_| node.grant(&holder, 600).last().id().to_string()).collect();
     let revoke = |beginning: &str| node.grants().revoke(beginning).map(|records| records[0].grants[0].to_string());
     assert_eq!(revoke(&ids[7][..20]).as_ref(), Ok(&ids[7]));
@@ -173,9 +190,9 @@ fn a_grant_is_found_by_the_beginning_of_its_id() {
 #[test]
 fn a_clock_that_was_set_back_brings_nothing_back() {
     let (mut node, holder) = (Node::new(), person(1));
-    node.grant(&holder, 600);
-    // What was last recorded is after its end.
-    node.grants().desk().ledger.write(wall() + 1000, Record::of(Event::Started)).unwrap();
+    let end = node.grant(&holder, 600).last().grant().not_after;
+    // What was last recorded is its end.
+    node.grants().desk().ledger.write(end, Record::of(Event::Started)).unwrap();
     node.restart();
     assert_eq!(node.admit(&holder, None).err(), Some(Errno::KEYREVOKED));
     // And what is granted from then on begins then.
@@ -241,6 +258,7 @@ fn what_guests_do_is_recorded() {
     assert_eq!(node.grants().record(&guest), Ok(vec![]));
     assert_eq!(guest.decide(&read_jobs()), Ok(()));
     assert_eq!(node.grants().record(&guest).unwrap().len(), 1);
+    assert!(node.grants().next_end().is_some_and(|left| left <= Duration::from_secs(600)));
     node.revoke(&chain);
     assert!(guest.has_lost());
     assert_eq!(guest.decide(&read_jobs()), Err(Errno::KEYREVOKED));
@@ -273,9 +291,10 @@ fn a_guest_is_taken_to_another_node_by_what_it_has_passed_on() {
         let (chain, record) = node.grants().relay(&guest, "n/far", &far.identity.key());
         let written = node.log().pop().unwrap();
         assert_eq!(
-            (written.event, &written.reason, written.session),
-            (record.event, &record.reason, Some(guest.session))
+            (written.event, &written.reason, written.session, written.key),
+            (record.event, &record.reason, Some(guest.session), Some(holder.key()))
         );
+        assert_eq!(written.reason.as_ref(), chain.as_ref().err().map(|refused| &refused.reason));
         chain.map_err(|refused| refused.reason)
     };
     assert_eq!(shown(std::slice::from_ref(&passed)), Ok(passed.clone()));
@@ -301,6 +320,8 @@ fn what_is_for_other_nodes_lets_nobody_in() {
     let reason = admit(std::slice::from_ref(&theirs)).expect_err("nothing is granted");
     assert!(reason.ends_with("; what was shown is for another node"), "{reason}");
     let own = node.grant(&holder, 600);
+    let others = node.grant(&person(2), 600);
+    assert_eq!(admit(&[theirs.clone(), others]).err().as_deref(), Some("it was made for another key"));
     let (_, record) = admit(&[theirs.clone(), own.clone()]).expect("granted");
     assert_eq!(record.chain, Some(own.clone()));
     let reason = admit(&[own.clone(), own]).expect_err("which?");
@@ -324,6 +345,58 @@ fn what_was_allowed_before_is_written_before_what_takes_it_back() {
     node.grants().desk().ledger = Ledger::full();
     assert_eq!(node.grants().revoke(&chain.last().id().to_string()).err(), Some(Errno::IO));
     assert_eq!(node.grants().record(&guest), Err(Errno::IO));
+}
+
+#[test]
+fn what_the_owner_decides_is_done_told_and_written_down() {
+    let (node, holder) = (Node::new(), person(1));
+    let rung = Arc::new(Bell::default());
+    node.grants().when_less(rung.clone().into());
+    let chain = Chain::issue(node.identity.secret(), node.terms(&holder, 600)).unwrap();
+    let id = chain.last().id();
+    let granted = node.grants().carry_out(Decision::grant(&chain.to_string()).expect("a grant")).expect("its own");
+    let told: Vec<_> = granted.iter().map(|one| (one.event, one.key, &*one.grants, one.chain.as_ref())).collect();
+    assert_eq!(told, [(Event::Granted, Some(holder.key()), &[id][..], Some(&chain))]);
+    assert_eq!(Decision::grant("fs9grant:AAAA"), None);
+    assert!(node.admit(&holder, None).is_ok());
+    assert!(!rung.0.load(Ordering::Relaxed));
+    let revoked = node.grants().carry_out(Decision::Revoke(id.to_string())).expect("it is known");
+    assert_eq!((revoked[0].event, &*revoked[0].grants), (Event::Revoked, &[id][..]));
+    assert!(rung.0.load(Ordering::Relaxed), "who serves guests looks at what they have open");
+    let (log, name) = (node.log(), |record: &Record| (record.event, record.key, record.grants.clone()));
+    assert_eq!((name(&log[1]), name(&log[3])), (name(&granted[0]), name(&revoked[0])));
+}
+
+#[test]
+fn who_has_as_much_as_a_key_may_have_is_turned_away_by_name() {
+    let (node, holder) = (Node::new(), person(1));
+    let refused = node.grants().turn_away(holder.key(), Exhausted { errno: Errno::USERS, reason: "enough".into() });
+    assert_eq!((refused.errno, &*refused.reason), (Errno::USERS, "enough"));
+    let last = node.log().pop().unwrap();
+    let said = (last.event, last.session, last.key, last.reason.as_deref());
+    assert_eq!(said, (Event::Refused, Some(1), Some(holder.key()), Some("enough")));
+}
+
+#[test]
+fn a_node_has_so_many_grants_at_once() {
+    let (node, holder) = (Node::new(), person(1));
+    let chain = || Chain::issue(node.identity.secret(), node.terms(&holder, 600)).unwrap();
+    let before = (1..MOST).map(|_| chain()).map(|chain| (chain.last().id(), chain));
+    let ended = Chain::issue(node.identity.secret(), Terms { not_after: wall(), ..node.terms(&holder, 1) }).unwrap();
+    node.grants().desk().issued = before.chain([(ended.last().id(), ended)]).collect();
+    let last = chain();
+    assert!(node.grants().issue(last.clone()).is_ok(), "what has ended has left its place");
+    assert!(node.grants().issue(last).is_ok(), "it is one of them");
+    assert_eq!(node.grants().issue(chain()), Err(Errno::NOSPC));
+    assert_eq!(issued(&node.identity).unwrap().len(), MOST);
+}
+
+#[test]
+fn who_has_gone_takes_no_room() {
+    let (node, holder) = (Node::new(), person(1));
+    node.grant(&holder, 600);
+    (0..10).for_each(|_| drop(node.admit(&holder, None).expect("granted")));
+    assert_eq!(node.grants().desk().guests.len(), 1);
 }
 
 #[test]

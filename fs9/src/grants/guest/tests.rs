@@ -33,6 +33,13 @@ fn wish(path: &str, rights: &str, manner: Manner) -> Wish {
 }
 
 #[test]
+fn who_comes_twice_is_two_guests() {
+    let of_session = |session| Guest { session, ..guest([]) };
+    assert_eq!(of_session(7), guest([granted("jobs", "read", 600)]));
+    assert_ne!(of_session(8), of_session(7));
+}
+
+#[test]
 fn one_grant_must_allow_all_that_is_asked_at_once() {
     let (reads, writes) = (granted("jobs", "read", 600), granted("jobs logs", "write", 600));
     let guest = guest([reads.clone(), writes.clone()]);
@@ -60,11 +67,18 @@ fn what_is_decided_is_written_down() {
     assert_eq!(guest.decide(&wish("jobs", "", Manner::Seen)), Ok(()));
     assert_eq!(guest.decide(&wish("jobs", "read", Manner::Covered)), Ok(()));
     assert_eq!(guest.decide(&wish("logs", "", Manner::Seen)), Err(Errno::ACCESS));
-    let told: Vec<_> = guest.take_decided().into_iter().map(|one| (one.event, one.name, one.grants)).collect();
-    let name = |name: &str| Some(name.to_owned());
-    let expected = [(Event::Allowed, name("jobs"), vec![granted.id()]), (Event::Refused, name("logs"), Vec::new())];
-    assert_eq!(told, expected);
-    assert!(guest.take_decided().is_empty());
+    assert!(guest.has_decided());
+    let mut told = guest.take_decided();
+    // At the time of its clock, which goes on.
+    assert!(told.iter_mut().all(|record| std::mem::take(&mut record.time) >= granted.ends() - 600));
+    let of = |event, name: &str, rights: &str| {
+        let (session, key) = (Some(7), Some(secret(2).key()));
+        Record { session, key, name: Some(name.into()), rights: rights.parse().ok(), ..Record::of(event) }
+    };
+    let allowed = Record { grants: vec![granted.id()], ..of(Event::Allowed, "jobs", "read") };
+    let refused = Record { reason: Some("it was not granted".into()), ..of(Event::Refused, "logs", "") };
+    assert_eq!(told, [allowed, refused]);
+    assert!(!guest.has_decided() && guest.take_decided().is_empty());
 }
 
 #[test]
@@ -79,6 +93,8 @@ fn what_is_revoked_ends_and_is_told_once() {
     assert_eq!((told.len(), told[0].event, &told[0].grants), (1, Event::Ended, &vec![other.id()]));
     assert_eq!(told[0].reason.as_deref(), Some("revoked"));
     assert_eq!(guest.may(&wish("logs", "read", Manner::Covered)), Err(Errno::KEYREVOKED));
+    assert_eq!(guest.decide(&wish("logs", "read", Manner::Covered)), Err(Errno::KEYREVOKED));
+    assert_eq!(guest.take_decided()[0].reason.as_deref(), Some("it has ended"));
     assert_eq!(guest.may(&wish("jobs", "read", Manner::Covered)), Ok(one.id()));
     assert_eq!((guest.next_end(), guest.lists("logs")), (Some(one.ends()), false));
 }
