@@ -146,9 +146,7 @@ impl Door<'_> {
                 let is_changed = stat::Stat { name: "", ..*stat } != stat::Stat::KEEP;
                 if is_changed { create(&there.path, Rights::NONE) } else { Ok(()) }
             }
-            Request::Getattr { .. } | Request::Stat { .. } if there.open.is_none() => {
-                self.check_seen_there(there, &there.path)
-            }
+            Request::Getattr { .. } | Request::Stat { .. } => self.check_seen_there(there, &there.path),
             _ => Ok(()),
         }
     }
