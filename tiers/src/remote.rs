@@ -62,6 +62,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod bells;
 mod carrier;
 mod channel;
 mod connection;

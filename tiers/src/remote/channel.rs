@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
+use super::bells::{Bell, Bells};
 use super::connection::Connection;
 use super::frame::{self, Garbage, Halves, Passport};
 use super::reader::Data;
@@ -23,7 +24,7 @@ use super::writer::Writer;
 use crate::capability::Capability;
 use crate::error::{Reason, SendError, Unfit};
 use crate::message::{self, Bounded, LIMIT, Message};
-use crate::slot::{Attempt, End, Ring, Role, Stop, Turn};
+use crate::slot::{Attempt, End, Role, Stop, Turn};
 use crate::thread::{self, Lane};
 
 /// From this length on a message is *long*: a `Vec<u8>` or a `Bytes` is not copied, and that it was taken is said at once.
@@ -55,31 +56,6 @@ struct Far {
     gone: Halves,
     /// Those of which it has said so.
     heard: Halves,
-}
-
-/// Tasks that are to be woken once nothing is locked any more.
-#[derive(Default)]
-pub(super) struct Bells(Mutex<Vec<(Arc<Channel>, Role)>>);
-
-/// The bell of one channel.
-struct Bell<'a> {
-    bells: &'a Bells,
-    channel: &'a Arc<Channel>,
-}
-
-impl Bells {
-    pub fn ring(self) {
-        for (channel, role) in self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            channel.end(role).wake_tasks();
-        }
-    }
-}
-
-impl Ring for Bell<'_> {
-    fn ring(&self, role: Role) {
-        let mut bells = self.bells.0.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.push((Arc::clone(self.channel), role));
-    }
 }
 
 impl Channel {

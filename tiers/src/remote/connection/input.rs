@@ -8,8 +8,9 @@ use rustix::io::Errno;
 
 use super::Connection;
 use crate::error::Reason;
+use crate::remote::bells::Bells;
 use crate::remote::carrier::{Carrier, Patience};
-use crate::remote::channel::{Bells, Channel};
+use crate::remote::channel::Channel;
 use crate::remote::frame::{self, Garbage, Halves};
 use crate::remote::reader::{Reader, Said, Step};
 
