@@ -290,7 +290,7 @@ fn whoever_dials_can_harm_only_itself() {
     let met = within(PATIENCE * 12, || {
         let short = remote::Options::new().linger(Duration::from_millis(5));
         let listener = short.listen("tcp://127.0.0.1:0").unwrap();
-        let address = listener.address().strip_prefix("tcp://").unwrap().to_owned();
+        let address = plain(&listener).to_owned();
         let hostile = std::thread::spawn(move || babble(&address, 15));
         let met = meet_many(&listener, 16);
         drop(listener);
@@ -336,8 +336,13 @@ impl Rude {
 fn impatient() -> (remote::Listener, String) {
     let options = remote::Options::new().linger(Duration::from_millis(200)).keep_alive(Duration::from_millis(200));
     let listener = options.listen("tcp://127.0.0.1:0").unwrap();
-    let address = listener.address().strip_prefix("tcp://").unwrap().to_owned();
+    let address = plain(&listener).to_owned();
     (listener, address)
+}
+
+/// The host and the port at which it listens.
+fn plain(listener: &remote::Listener) -> &str {
+    listener.address().strip_prefix("tcp://").unwrap()
 }
 
 #[test]
@@ -384,6 +389,57 @@ fn who_dials_again_and_again_does_not_put_off_the_end() {
             rude = Rude::dial(&address, session);
         }
         assert_eq!(rude.session, [0; 24], "there is no such session any more");
+    });
+}
+
+/// What announces so many bytes on the first channel, and what comes before them.
+fn announced(len: u32) -> Vec<u8> {
+    let bytes = [&[14, 0, 0, 0, 2][..], &[0; 5], &len.to_le_bytes()].concat();
+    [&bytes[..], &(len + 5).to_le_bytes(), &[9]].concat()
+}
+
+#[test]
+fn who_takes_and_does_not_acknowledge_gets_one_message_more() {
+    const TAKEN: [u8; 5] = [3, 0, 0, 0, 0];
+    within(PATIENCE * 3, || {
+        let listener = remote::listen("tcp://127.0.0.1:0").unwrap();
+        let mut rude = Rude::dial(plain(&listener), [0; 24]);
+        let end: Peer<Vec<u8>, Vec<u8>> = listener.open().unwrap();
+        end.send(vec![1; 100]).unwrap();
+        rude.say(&TAKEN).unwrap();
+        end.send(vec![2; 100]).unwrap();
+        rude.say(&TAKEN).unwrap();
+        let refused = end.send(vec![3; 100]).unwrap_err();
+        assert!(matches!(refused, SendError::Disconnected(_, Reason::Protocol)), "{refused:?}");
+    });
+}
+
+#[test]
+fn who_waits_for_what_is_coming_has_the_next_one_come_and_no_more() {
+    const LEN: u32 = 100_000;
+    within(PATIENCE * 3, || {
+        let listener = remote::listen("tcp://127.0.0.1:0").unwrap();
+        let mut rude = Rude::dial(plain(&listener), [0; 24]);
+        let end: Peer<Vec<u8>, Vec<u8>> = listener.open().unwrap();
+        std::thread::scope(|scope| {
+            let received = scope.spawn(|| end.recv().unwrap());
+            let first = [announced(LEN), vec![1; LEN as usize]].concat();
+            rude.stream.write_all(&first[..50_000]).unwrap();
+            // Before the rest has come it is taken.
+            let mut said = Vec::new();
+            while !said.ends_with(&[9, 0, 0, 0, 3, 0, 0, 0, 0]) {
+                let mut byte = [0];
+                rude.stream.read_exact(&mut byte).unwrap();
+                said.extend(byte);
+            }
+            rude.stream.write_all(&first[50_000..]).unwrap();
+            assert!(received.join().unwrap() == vec![1; LEN as usize]);
+        });
+        // One more, and in the same segment one for which there is no room.
+        let short = |byte: u8| [12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, byte];
+        rude.stream.write_all(&[short(2), short(3)].concat()).unwrap();
+        assert_eq!(end.recv_timeout(PATIENCE), Ok(vec![2]));
+        assert_eq!(end.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected(Reason::Protocol)));
     });
 }
 

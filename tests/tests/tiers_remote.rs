@@ -484,6 +484,36 @@ fn long_messages_that_follow_each_other_closely_come_in_order_and_before_the_end
 }
 
 #[test]
+fn long_messages_for_several_receivers_come_once_each() {
+    const MESSAGES: u64 = 2_000;
+    within(PATIENCE * 6, || {
+        let (near, far, _listener) = ends::<Vec<u8>, Vec<u8>>();
+        let receive = |with_deadline: bool| {
+            let far = &far;
+            move || {
+                let next = || match with_deadline {
+                    true => far.recv_timeout(PATIENCE * 3).map_err(|_| ()),
+                    false => far.recv().map_err(|_| ()),
+                };
+                std::iter::from_fn(|| next().ok()).map(|message| number_of(&message)).collect::<Vec<_>>()
+            }
+        };
+        thread::scope(|scope| {
+            let receivers = [false, false, true].map(|with_deadline| scope.spawn(receive(with_deadline)));
+            for number in 0..MESSAGES {
+                near.send(note(number, [20_000, 100_000, HEAD][number as usize % 3])).unwrap();
+            }
+            drop(near);
+            let received = receivers.map(|thread| thread.join().unwrap());
+            assert!(received.iter().all(|numbers| numbers.is_sorted()), "{received:?}");
+            let mut all = received.concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..MESSAGES).collect::<Vec<_>>());
+        });
+    });
+}
+
+#[test]
 fn the_longest_message_that_nobody_reads_keeps_no_sender() {
     let (near, far, _listener) = ends::<Vec<u8>, u8>();
     near.send(vec![1; 4_000_000]).unwrap();

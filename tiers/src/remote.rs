@@ -76,6 +76,7 @@ mod hello;
 mod lead;
 mod listen;
 mod porter;
+mod promise;
 mod reader;
 mod relay;
 mod sessions;

@@ -9,6 +9,9 @@
 //! of both halves that they left; who is told that both far halves are gone says so of both near ones at once.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod tests;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -19,6 +22,7 @@ use bytes::Bytes;
 use super::bells::{Bell, Bells};
 use super::connection::Connection;
 use super::frame::{self, Garbage, Halves, Passport};
+use super::promise::Promise;
 use super::reader::Data;
 use super::writer::Writer;
 use crate::capability::Capability;
@@ -33,7 +37,7 @@ const LONG: usize = 16 << 10;
 pub(crate) struct Channel {
     connection: Arc<Connection>,
     number: u32,
-    incoming: Lane<Data>,
+    incoming: Lane<Arrival>,
     outgoing: Lane<()>,
     /// Held by who acts for the far side.
     far: Mutex<Far>,
@@ -41,7 +45,9 @@ pub(crate) struct Channel {
     told: AtomicU8,
     /// Why the far receiver and the far sender left. The first reason stands.
     reasons: [OnceLock<Reason>; 2],
-    /// So many of our frames the far side must have before it can have taken the last message.
+    /// So many of our frames the far side has when it has the last message.
+    sent: AtomicU64,
+    /// So many it must have before it can say that it takes that one: the message before.
     awaited: AtomicU64,
     /// Nothing was sent since the last message was taken.
     is_fresh: AtomicBool,
@@ -56,6 +62,25 @@ struct Far {
     gone: Halves,
     /// Those of which it has said so.
     heard: Halves,
+    promise: Promise<Incoming>,
+    /// The far sender has left, by a panic or not: to be shown when what it sent last is in the slot.
+    parting: Option<bool>,
+}
+
+/// A message, and what lies beside it.
+type Incoming = (Data, Vec<Capability>);
+
+/// A message in the slot.
+pub(super) struct Arrival {
+    data: Data,
+    /// The far side was told that it was taken.
+    is_promised: bool,
+}
+
+/// A message that was taken out of the slot, which still looks full.
+pub(super) struct Held<'a> {
+    slot: thread::Held<'a, Arrival>,
+    is_promised: bool,
 }
 
 impl Channel {
@@ -68,6 +93,7 @@ impl Channel {
             far: Mutex::default(),
             told: AtomicU8::new(0),
             reasons: Default::default(),
+            sent: AtomicU64::new(0),
             awaited: AtomicU64::new(0),
             is_fresh: AtomicBool::new(false),
             is_answering: AtomicBool::new(false),
@@ -131,7 +157,7 @@ impl Channel {
             Some(encoded) => writer.keep(frame::seal(encoded)),
             None => self.keep_long(&mut writer, message, passports),
         }
-        self.awaited.store(writer.numbered, Ordering::Relaxed);
+        self.awaited.store(self.sent.swap(writer.numbered, Ordering::Relaxed), Ordering::Relaxed);
         // Before anybody can hear that it was taken.
         self.outgoing.put(turn, ());
         if self.is_fresh.swap(false, Ordering::Relaxed) {
@@ -164,44 +190,83 @@ impl Channel {
 
     /// Receives at a receiver's turn. None: what came was no message of this type, and the channel has ended.
     pub fn take<T: Message>(self: &Arc<Self>, turn: Turn<'_>) -> Option<(T, Vec<Capability>)> {
-        let (data, capabilities) = self.incoming.take_with(turn);
+        let (Arrival { data, is_promised }, capabilities) = self.incoming.take_with(turn);
         // Who streams is told at once; who waits for an answer is told with it.
         let was_answered = !self.is_fresh.swap(true, Ordering::Relaxed);
         let is_answering = self.is_answering.load(Ordering::Relaxed) && was_answered;
         self.is_answering.store(is_answering, Ordering::Relaxed);
-        self.connection.taken(self, is_answering && data.len() < LONG);
-        let message = decode(data);
-        if message.is_none() {
-            self.break_off();
-        }
-        message.map(|message| (message, capabilities))
+        self.taken(is_promised, is_answering && data.len() < LONG);
+        self.read(data).map(|message| (message, capabilities))
     }
 
     /// Receives at a receiver's turn, and leaves it to [`Channel::release`] to let the far side know. None as in
     /// [`Channel::take`].
-    pub(super) fn hold<'a, T: Message>(
-        self: &'a Arc<Self>,
-        turn: Turn<'a>,
-    ) -> Option<(T, Vec<Capability>, thread::Held<'a, Data>)> {
-        let (data, capabilities, held) = self.incoming.hold(turn);
+    pub(super) fn hold<'a, T: Message>(self: &'a Arc<Self>, turn: Turn<'a>) -> Option<(T, Vec<Capability>, Held<'a>)> {
+        let (Arrival { data, is_promised }, capabilities, slot) = self.incoming.hold(turn);
+        self.read(data).map(|message| (message, capabilities, Held { slot, is_promised }))
+    }
+
+    /// Says that what was held was taken.
+    pub(super) fn release(self: &Arc<Self>, held: Held<'_>) {
+        held.slot.release();
+        self.taken(held.is_promised, false);
+    }
+
+    /// The slot is empty again. The far side is told; where it was told before, what it has sent since goes there.
+    fn taken(self: &Arc<Self>, is_promised: bool, may_wait: bool) {
+        if !is_promised {
+            return self.connection.taken(self, may_wait);
+        }
+        let bells = Bells::default();
+        let mut far = self.far();
+        let mut next = far.promise.redeem();
+        if let Attempt::Turn(turn) = self.incoming.end(Role::Sender).attempt()
+            && let Some(message) = next.take()
+        {
+            self.fill(turn, &mut far, message, &bells);
+        }
+        if let Some(is_panic) = far.parting.take() {
+            self.incoming.leave(Role::Sender, is_panic, &Bell { bells: &bells, channel: self });
+        }
+        drop(far);
+        bells.ring();
+        // Its receiver has gone. Ends beside it close, for which the table is locked.
+        drop(next);
+    }
+
+    /// Puts a message into the slot.
+    fn fill(self: &Arc<Self>, turn: Turn<'_>, far: &mut Far, (data, capabilities): Incoming, bells: &Bells) {
+        let arrival = Arrival { data, is_promised: far.promise.arrive() };
+        self.incoming.deliver(turn, arrival, capabilities, &Bell { bells, channel: self });
+    }
+
+    /// The receiver of what comes waits for nothing else: whether the far side is to hear ahead that it was taken.
+    pub(super) fn promise(&self) -> bool {
+        self.far().promise.make()
+    }
+
+    /// Whether a message is about to go into the slot that no connection brings.
+    pub(super) fn is_owed(&self) -> bool {
+        self.far().promise.is_kept()
+    }
+
+    fn read<T: Message>(self: &Arc<Self>, data: Data) -> Option<T> {
         let message = decode(data);
         if message.is_none() {
             self.break_off();
         }
-        message.map(|message| (message, capabilities, held))
-    }
-
-    /// Says that what was held was taken.
-    pub(super) fn release(&self, held: thread::Held<'_, Data>) {
-        held.release();
-        self.connection.taken(self, false);
+        message
     }
 
     /// The far end sends what is no message here, so neither end has any use for the other.
     fn break_off(self: &Arc<Self>) {
         let bells = Bells::default();
-        self.lose(&mut self.far(), Halves::BOTH, Reason::Protocol, &bells);
+        let mut far = self.far();
+        let unwanted = far.promise.redeem();
+        self.lose(&mut far, Halves::BOTH, Reason::Protocol, &bells);
+        drop(far);
         bells.ring();
+        drop(unwanted);
         self.connection.leave(self, Halves::BOTH, Reason::Protocol);
     }
 
@@ -210,7 +275,11 @@ impl Channel {
         let is_panic = reason == Reason::Panicked;
         match role {
             Role::Sender => self.outgoing.close(role, is_panic),
-            Role::Receiver => self.incoming.close(role, is_panic),
+            Role::Receiver => {
+                self.incoming.close(role, is_panic);
+                let unwanted = self.far().promise.redeem();
+                drop(unwanted);
+            }
         }
         self.connection.leave(self, Halves::of(role), reason);
     }
@@ -246,7 +315,7 @@ impl Channel {
         capabilities: Vec<Capability>,
         bells: &Bells,
     ) -> Result<(), Garbage> {
-        let far = self.far();
+        let mut far = self.far();
         if far.gone.has(Role::Sender) {
             // After this side broke the channel off the far one may not know of it yet.
             let is_late = !far.heard.has(Role::Sender);
@@ -254,13 +323,17 @@ impl Channel {
             drop(capabilities);
             return if is_late { Ok(()) } else { Err(Garbage) };
         }
+        let message = (data, capabilities);
         let (result, unwanted) = match self.incoming.end(Role::Sender).attempt() {
             Attempt::Turn(turn) => {
-                self.incoming.deliver(turn, data, capabilities, &Bell { bells, channel: self });
-                (Ok(()), Vec::new())
+                self.fill(turn, &mut far, message, bells);
+                (Ok(()), None)
             }
-            Attempt::Stopped(_) => (Ok(()), capabilities),
-            Attempt::Wait(_) => (Err(Garbage), capabilities),
+            Attempt::Stopped(_) => (Ok(()), Some(message)),
+            Attempt::Wait(_) => match far.promise.wait(message) {
+                Ok(()) => (Ok(()), None),
+                Err(message) => (Err(Garbage), Some(message)),
+            },
         };
         // They close, for which the table is locked.
         drop(far);
@@ -268,10 +341,10 @@ impl Channel {
         result
     }
 
-    /// The far side has taken the message, and acknowledged so many frames.
+    /// The far side has taken the message, or will have, and acknowledged so many frames.
     ///
     /// # Errors
-    /// There was none, or it had not acknowledged it: it would have us keep everything for ever.
+    /// There was none, or it had not acknowledged the one before: it would have us keep everything for ever.
     pub(super) fn was_taken(self: &Arc<Self>, acknowledged: u64, bells: &Bells) -> Result<(), Garbage> {
         let far = self.far();
         if far.heard.has(Role::Receiver) {
@@ -322,7 +395,10 @@ impl Channel {
         }
         if news.has(Role::Sender) {
             let _ = self.reasons[Role::Receiver as usize].set(reason);
-            self.incoming.leave(Role::Sender, is_panic, &bell);
+            match far.promise.is_waiting() {
+                true => far.parting = Some(is_panic),
+                false => self.incoming.leave(Role::Sender, is_panic, &bell),
+            }
         }
     }
 }

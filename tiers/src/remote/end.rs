@@ -151,7 +151,8 @@ impl<'a> RemoteEnd<'a> {
         let is_alone = deadline == Deadline::Never && !connection.is_behind();
         let patience = if is_alone { Patience::Endless } else { Patience::None };
         let turnover = connection.turnover();
-        match connection.read(patience, || watch.has_changed()) {
+        let receives = (is_alone && self.role == Role::Receiver).then_some(&**self.channel);
+        match connection.read(patience, receives, || watch.has_changed()) {
             Read::Something => {}
             Read::Nothing => self.wait_for_carrier(deadline),
             Read::Down => {

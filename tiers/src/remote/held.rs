@@ -1,8 +1,9 @@
 //! A message that was taken out of one channel, and is told as taken only when it was received from another one.
 #![forbid(unsafe_code)]
 
-use super::channel::Channel;
-use super::reader::Data;
+use std::sync::Arc;
+
+use super::channel::{self, Channel};
 use crate::capability::Capability;
 use crate::error::Reason;
 use crate::message::Message;
@@ -16,7 +17,7 @@ use crate::thread;
 pub(super) enum Held<'a, T> {
     Thread(thread::Held<'a, T>),
     Process(&'a Link, Turn<'a>),
-    Remote(&'a Channel, thread::Held<'a, Data>),
+    Remote(&'a Arc<Channel>, channel::Held<'a>),
 }
 
 /// A message, with what goes beside it.

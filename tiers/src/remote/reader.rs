@@ -150,6 +150,12 @@ impl Reader {
         Some(Step { said: Some(said), counts })
     }
 
+    /// The channel of the long bytes that are coming, and how many of them are missing.
+    pub fn coming(&self) -> Option<(u32, usize)> {
+        let long = self.long.as_ref().filter(|long| long.head.is_none())?;
+        Some((self.follows.as_ref()?.0.channel, long.missing))
+    }
+
     /// The connection broke: of a frame that is not whole nothing has come. A head whose bytes are to follow is whole.
     pub fn reset(&mut self) {
         self.buffer.clear();

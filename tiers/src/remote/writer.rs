@@ -15,9 +15,9 @@ use super::frame::{self, Garbage};
 /// As much goes to the kernel at once.
 const PIECES: usize = 16;
 
-/// Frames that the far side may have and not have acknowledged: for each channel a message of two frames, a `taken` and
-/// what ends it. Who says `taken` has acknowledged the message before, see `Channel::was_taken`.
-const LIMITS: Limits = Limits { frames: 6 * super::CHANNELS, bytes: usize::MAX };
+/// Frames that the far side may have and not have acknowledged: for each channel two messages of two frames, a `taken`
+/// and what ends it. Who says `taken` has acknowledged the message before, see `Channel::was_taken`.
+const LIMITS: Limits = Limits { frames: 8 * super::CHANNELS, bytes: usize::MAX };
 
 /// How writing went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

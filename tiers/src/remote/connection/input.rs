@@ -17,6 +17,10 @@ use crate::remote::reader::{Reader, Said, Step};
 /// So often the watcher reads before it looks after others.
 const AT_ONCE: usize = 64;
 
+/// When so much is missing of a message, its sender is to make the next one ready: it takes a network about as long to
+/// bring that as to tell him.
+const NEAR: usize = 512 << 10;
+
 /// What is read, and what has been read of the next frame.
 #[derive(Default)]
 pub(super) struct Input {
@@ -34,14 +38,28 @@ pub(in crate::remote) enum Read {
 }
 
 impl Connection {
-    /// Reads once, as the leader; unless `has_news` says meanwhile that it is not necessary any more.
-    pub(in crate::remote) fn read(&self, patience: Patience, has_news: impl Fn() -> bool) -> Read {
+    /// Reads once, as the leader; unless `has_news` says meanwhile that it is not necessary any more. `receives` is the
+    /// channel of a leader that waits for a message of it, and for nothing else.
+    pub(in crate::remote) fn read(
+        &self,
+        patience: Patience,
+        receives: Option<&Channel>,
+        has_news: impl Fn() -> bool,
+    ) -> Read {
         let mut input = self.input();
+        if receives.is_some_and(Channel::is_owed) {
+            // Another thread of this side has something for it in its hands.
+            std::thread::yield_now();
+            return Read::Something;
+        }
         // Whoever read before there was a leader is done with it now.
         if has_news() {
             return Read::Something;
         }
         let bells = Bells::default();
+        if let Some(channel) = receives {
+            self.promise(&input.reader, channel);
+        }
         let read = self.read_on(&mut input, patience, &bells);
         drop(input);
         bells.ring();
@@ -80,6 +98,17 @@ impl Connection {
         let heard = self.heard.load(Ordering::Relaxed);
         if self.heard_at_send.swap(heard, Ordering::Relaxed) == heard {
             self.pump();
+        }
+    }
+
+    /// Says ahead that what is coming for this channel was taken.
+    fn promise(&self, reader: &Reader, channel: &Channel) {
+        if let Some((number, missing)) = reader.coming()
+            && number == channel.number()
+            && missing <= NEAR
+            && channel.promise()
+        {
+            self.taken(channel, false);
         }
     }
 
