@@ -287,9 +287,9 @@ fn babble(address: &str, seed: u64) {
 
 #[test]
 fn whoever_dials_can_harm_only_itself() {
+    let _alone = Alone::new();
     let met = within(PATIENCE * 12, || {
-        let short = remote::Options::new().linger(Duration::from_millis(5));
-        let listener = short.listen("tcp://127.0.0.1:0").unwrap();
+        let listener = brief().listen("tcp://127.0.0.1:0").unwrap();
         let address = plain(&listener).to_owned();
         let hostile = std::thread::spawn(move || babble(&address, 15));
         let met = meet_many(&listener, 16);
@@ -340,6 +340,11 @@ fn impatient() -> (remote::Listener, String) {
     (listener, address)
 }
 
+/// For those whose link breaks and does not come back.
+fn brief() -> remote::Options {
+    remote::Options::new().linger(Duration::from_millis(5))
+}
+
 /// The host and the port at which it listens.
 fn plain(listener: &remote::Listener) -> &str {
     listener.address().strip_prefix("tcp://").unwrap()
@@ -347,6 +352,7 @@ fn plain(listener: &remote::Listener) -> &str {
 
 #[test]
 fn who_does_not_say_goodbye_is_not_waited_for_for_ever() {
+    let _alone = Alone::new();
     const LEFT: [u8; 11] = [4, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0];
     const END: [u8; 19] = [1, 0, 0, 0, 0, 1, 3, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7, 0];
     let ways: [fn(&mut Rude); 3] = [|_| {}, |rude| rude.say(&LEFT).unwrap(), |rude| rude.say(&END).unwrap()];
@@ -364,6 +370,7 @@ fn who_does_not_say_goodbye_is_not_waited_for_for_ever() {
 
 #[test]
 fn who_does_not_read_is_not_waited_for_for_ever() {
+    let _alone = Alone::new();
     within(PATIENCE * 3, || {
         let (listener, address) = impatient();
         let mut rude = Rude::dial(&address, [0; 24]);
@@ -379,6 +386,7 @@ fn who_does_not_read_is_not_waited_for_for_ever() {
 
 #[test]
 fn who_dials_again_and_again_does_not_put_off_the_end() {
+    let _alone = Alone::new();
     within(PATIENCE * 3, || {
         let (listener, address) = impatient();
         let mut rude = Rude::dial(&address, [0; 24]);
@@ -400,9 +408,10 @@ fn announced(len: u32) -> Vec<u8> {
 
 #[test]
 fn who_takes_and_does_not_acknowledge_gets_one_message_more() {
+    let _alone = Alone::new();
     const TAKEN: [u8; 5] = [3, 0, 0, 0, 0];
     within(PATIENCE * 3, || {
-        let listener = remote::listen("tcp://127.0.0.1:0").unwrap();
+        let listener = brief().listen("tcp://127.0.0.1:0").unwrap();
         let mut rude = Rude::dial(plain(&listener), [0; 24]);
         let end: Peer<Vec<u8>, Vec<u8>> = listener.open().unwrap();
         end.send(vec![1; 100]).unwrap();
@@ -416,9 +425,10 @@ fn who_takes_and_does_not_acknowledge_gets_one_message_more() {
 
 #[test]
 fn who_waits_for_what_is_coming_has_the_next_one_come_and_no_more() {
+    let _alone = Alone::new();
     const LEN: u32 = 100_000;
     within(PATIENCE * 3, || {
-        let listener = remote::listen("tcp://127.0.0.1:0").unwrap();
+        let listener = brief().listen("tcp://127.0.0.1:0").unwrap();
         let mut rude = Rude::dial(plain(&listener), [0; 24]);
         let end: Peer<Vec<u8>, Vec<u8>> = listener.open().unwrap();
         std::thread::scope(|scope| {
@@ -450,6 +460,7 @@ fn nested(number: u32, end: u32) -> Vec<u8> {
 
 #[test]
 fn ends_in_messages_of_ends_do_not_exhaust_a_stack() {
+    let _alone = Alone::new();
     within(PATIENCE * 3, || {
         let (listener, address) = impatient();
         let mut rude = Rude::dial(&address, [0; 24]);
