@@ -54,6 +54,11 @@ impl Node {
         fs::read_to_string(self.path("id")).unwrap().trim_end().to_owned()
     }
 
+    /// The port at which it listens.
+    pub fn port(&self) -> u16 {
+        self.address.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
     /// A command about grants, as this node. What it says.
     pub fn run(&self, words: &[&str]) -> Output {
         fs9(words).arg("--state").arg(self.state()).output().unwrap()

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use fs9_grants::{Key, Secret};
+use fs9_grants::{Chain, Key, Secret, Terms};
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{ring, verify_tls13_signature_with_raw_key};
@@ -26,6 +26,22 @@ const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0]
 /// The key of the node that was made of 32 times this byte.
 pub fn key_of(seed: u8) -> Key {
     Secret::from_seed(&[seed; 32]).key()
+}
+
+/// What the key of `seed` was granted, as it passes all of it on to the key `holder`: a line.
+pub fn passed_on(granted: &str, seed: u8, holder: &str) -> String {
+    let chain: Chain = granted.parse().unwrap();
+    let given = chain.last().grant().clone();
+    let terms = Terms {
+        holder: holder.parse().unwrap(),
+        names: given.names,
+        rights: given.rights,
+        not_before: given.not_before,
+        not_after: given.not_after,
+        nonce: [1; 16],
+        depth: Default::default(),
+    };
+    format!("{}\n", chain.delegate(&Secret::from_seed(&[seed; 32]), terms).unwrap())
 }
 
 /// A client with the key of `seed`, which speaks `alpn`, and to everybody.

@@ -21,8 +21,7 @@ fn node() -> Node {
 
 /// A client that has said nothing.
 fn client(node: &Node) -> Client {
-    let port = node.address.rsplit_once(':').unwrap().1.parse().unwrap();
-    Client::new(Box::new(tls::connect(port, 7)), Dialect::Linux)
+    Client::new(Box::new(tls::connect(node.port(), 7)), Dialect::Linux)
 }
 
 fn attach(afid: Fid) -> Request<'static> {

@@ -6,7 +6,6 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
-use fs9_grants::{Chain, Secret, Terms};
 use fs9_proto::{Dialect, Fid, NO_FID, Request};
 use fs9_tests::keyed::{Node, errno, names, open, waiting_reader, waits};
 use fs9_tests::ninep::{BOTH, Client, ROOT, Said, data};
@@ -261,27 +260,16 @@ fn what_the_relay_takes_back_ends_also_while_the_node_behind_is_away() {
 #[test]
 fn any_client_shows_what_it_has_passed_on_in_the_file_of_tauth() {
     let three = Three::new();
-    let (secret, relay) = (Secret::from_seed(&[7; 32]), three.middle.id().parse().unwrap());
     let grant = |node: &Node, name: &str, more: &str| {
-        let (path, key) = (node.path(name).display().to_string(), secret.key().to_string());
+        let (path, key) = (node.path(name).display().to_string(), tls::key_of(7).to_string());
         let words = ["grant", &path, "--to", &key, "--read", "--write", "--for", "1h"];
         let words: Vec<_> = words.into_iter().chain(more.split_whitespace()).collect();
         stdout(node.run(&words)).trim_end().to_owned()
     };
     grant(&three.middle, "n/far", "");
-    let chain: Chain = grant(&three.far, "jobs", "--delegate 1").parse().unwrap();
-    let given = chain.last().grant().clone();
-    let terms = Terms {
-        holder: relay,
-        names: given.names,
-        rights: given.rights,
-        not_before: given.not_before,
-        not_after: given.not_after,
-        nonce: [1; 16],
-        depth: Default::default(),
-    };
-    let passed = format!("{}\n", chain.delegate(&secret, terms).unwrap());
-    let port = three.middle.address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let granted = grant(&three.far, "jobs", "--delegate 1");
+    let passed = tls::passed_on(&granted, 7, &three.middle.id());
+    let port = three.middle.port();
     for dialect in [Dialect::Old, Dialect::Linux] {
         let mut client = Client::new(Box::new(tls::connect(port, 7)), dialect).greeted();
         let uid = (dialect != Dialect::Old).then_some(0);
@@ -311,7 +299,7 @@ fn a_client_attaches_so_often_and_no_more() {
     alpha.sh("touch jobs");
     let (path, key) = (alpha.path("jobs").display().to_string(), tls::key_of(7).to_string());
     stdout(alpha.run(&["grant", &path, "--to", &key, "--read", "--for", "1h"]));
-    let port = alpha.address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let port = alpha.port();
     let mut client = Client::new(Box::new(tls::connect(port, 7)), Dialect::Linux).greeted();
     let mut attach =
         |fid: u32| client.ask(&Request::Attach { fid: Fid(fid), afid: NO_FID, uname: "", aname: "", uid: Some(0) });

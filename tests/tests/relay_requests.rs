@@ -2,7 +2,6 @@
 //! granted below `n/far`, whatever else the guest has passed on to it. After each test a checker agrees with both logs.
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
-use fs9_grants::{Chain, Secret, Terms};
 use fs9_proto::attr::{BASIC, SetAttr, SetTime, Time};
 use fs9_proto::message::Names;
 use fs9_proto::stat::{DMDIR, Stat};
@@ -42,25 +41,13 @@ impl Two {
             grant(&middle, &names.iter().map(String::as_str).collect::<Vec<_>>(), rights);
         }
         let all = grant(&far, &["", "status"], "--read --write --list --create --delegate 1");
-        let (chain, secret): (Chain, _) = (all.parse().unwrap(), Secret::from_seed(&[KEY; 32]));
-        let given = chain.last().grant().clone();
-        let terms = Terms {
-            holder: middle.id().parse().unwrap(),
-            names: given.names,
-            rights: given.rights,
-            not_before: given.not_before,
-            not_after: given.not_after,
-            nonce: [1; 16],
-            depth: Default::default(),
-        };
-        let passed = format!("{}\n", chain.delegate(&secret, terms).unwrap());
+        let passed = tls::passed_on(&all, KEY, &middle.id());
         Two { middle, far, passed }
     }
 
     /// A client that has attached as [`HERE`].
     fn client(&self, dialect: Dialect) -> Client {
-        let port = self.middle.address.rsplit_once(':').unwrap().1.parse().unwrap();
-        let mut client = Client::new(Box::new(tls::connect(port, KEY)), dialect).greeted();
+        let mut client = Client::new(Box::new(tls::connect(self.middle.port(), KEY)), dialect).greeted();
         self.attach(&mut client, HERE);
         client
     }

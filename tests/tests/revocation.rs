@@ -73,7 +73,7 @@ fn of_a_long_write_in_pieces_whole_ones_arrive_and_no_more() {
     let (dir, key) = (alpha.path("jobs").display().to_string(), tls::key_of(7).to_string());
     let grant = alpha.run(&["grant", &dir, "--to", &key, "--write", "--for", "1h"]);
     let grant = stdout(grant).trim_end().to_owned();
-    let port = alpha.address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let port = alpha.port();
     let mut client = Client::new(Box::new(tls::connect(port, 7)), Dialect::Linux).attached();
     let jobs = client.opened(1, "jobs", WRITE);
     let piece = |byte: u8| vec![byte; 100_000];
